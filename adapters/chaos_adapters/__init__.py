@@ -1,0 +1,1 @@
+"""Plug-ins that touch the outside: message systems, places to run them, and faults."""

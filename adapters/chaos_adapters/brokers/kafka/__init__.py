@@ -1,0 +1,143 @@
+"""Apache Kafka, KRaft mode, version 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from chaos.spi import (
+    Address,
+    Caveat,
+    Deliveries,
+    Launch,
+    Member,
+    PartitionEnd,
+    Place,
+    SendSink,
+    Settings,
+    View,
+)
+from chaos_adapters.brokers.kafka import admin, topology
+from chaos_adapters.brokers.kafka.clients import (
+    KafkaConsumer,
+    KafkaProducer,
+    bootstrap,
+    read_back,
+)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The topic of a run."""
+
+    partitions: int = 3
+    replicas: int = 3
+    settings: Settings = field(default_factory=dict)
+    """Topic settings as Kafka names them, such as `min.insync.replicas`."""
+    name: str = "chaos"
+    """What the topic's name begins with; each run adds its own number."""
+
+    def __post_init__(self) -> None:
+        for name in ("partitions", "replicas"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """Apache Kafka in KRaft mode: every node is broker and controller."""
+
+    stream_type: ClassVar[type] = Topic
+    roles: ClassVar[Mapping[str, bool]] = {
+        "leader": True,
+        "follower": True,
+        "followers": True,
+        "replica": True,
+        "replicas": True,
+        "controller": False,
+    }
+
+    nodes: int = 3
+    version: str = "4.1.1"
+    """Of the jars (local runtime) and of the official image (Docker)."""
+    settings: Settings = field(default_factory=dict)
+    """Broker settings as Kafka names them."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nodes <= 9:
+            raise ValueError(f"nodes is {self.nodes}: 1 to 9 are possible")
+
+    def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
+        """More replicas than brokers, or more in sync than replicas, can never be."""
+        found = []
+        if stream.replicas > self.nodes:
+            what = f"{stream.replicas} replicas do not fit on {self.nodes} brokers"
+            found.append(("stream.replicas", f"{what}: at most {self.nodes}"))
+        wanted = stream.settings.get("min.insync.replicas", 1)
+        if str(wanted).isdigit() and int(wanted) > stream.replicas:
+            what = f"{wanted} of {stream.replicas} replicas can never be in sync"
+            found.append(("stream.settings.min.insync.replicas", what))
+        return found
+
+    def members(self) -> Sequence[Member]:
+        """See topology."""
+        return topology.members(self.nodes)
+
+    def launch(self, place: Place) -> Launch:
+        """See topology."""
+        return topology.launch(place, self.nodes, self.version, self.settings)
+
+    def ready(self, clients: Mapping[str, Address], timeout_s: float) -> str:
+        """All brokers registered, and a controller active."""
+        return admin.missing(clients, self.nodes, timeout_s)
+
+    def prepare(self, clients: Mapping[str, Address], stream: Topic, timeout_s: float) -> None:
+        """Create the topic with all replicas in sync."""
+        admin.prepare(
+            clients, stream.name, stream.partitions, stream.replicas, stream.settings, timeout_s
+        )
+
+    def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
+        """Delete all topics and groups, and prove that all is whole."""
+        admin.reset(clients, self.nodes, timeout_s)
+
+    def observer(self, clients: Mapping[str, Address], stream: Topic) -> admin.KafkaObserver:
+        """Polls metadata and the quorum."""
+        return admin.KafkaObserver(clients, stream.name)
+
+    def locate(self, role: str, partition: int | None, view: View) -> Sequence[str]:
+        """By the view; a follower is a replica that does not lead."""
+        if role == "controller":
+            return [view.controller] if view.controller else []
+        assert partition is not None
+        leader, replicas = view.leaders.get(partition), view.replicas.get(partition, ())
+        if role == "leader":
+            return [leader] if leader else []
+        if role in ("replica", "replicas"):
+            return replicas
+        return [name for name in replicas if name != leader]
+
+    def producer(
+        self, clients: Mapping[str, Address], stream: Topic, settings: Settings, sink: SendSink
+    ) -> KafkaProducer:
+        """Settings are librdkafka's."""
+        return KafkaProducer({**bootstrap(clients), **settings}, stream.name, sink)
+
+    def consumer(
+        self, clients: Mapping[str, Address], stream: Topic, settings: Settings, group: str
+    ) -> KafkaConsumer:
+        """Settings are librdkafka's."""
+        return KafkaConsumer({**bootstrap(clients), "group.id": group, **settings}, stream.name)
+
+    def stored(
+        self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+    ) -> Iterator[Deliveries | PartitionEnd]:
+        """What the leaders hold."""
+        return read_back(bootstrap(clients), stream.name, stream.partitions, timeout_s)
+
+    def caveats(self, stream: Topic, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
+        """What Kafka's documentation makes the guarantees depend on."""
+        from chaos_adapters.brokers.kafka.caveats import caveats
+
+        return caveats(self, stream, producer, consumer)

@@ -1,0 +1,196 @@
+"""Looking at and preparing a Kafka cluster through its admin client."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import ElectionType, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from chaos.errors import ClusterError, DeadlineExceeded
+from chaos.spi import Address, Settings, View
+from chaos.timing import wait_until
+from chaos_adapters.brokers.kafka.clients import bootstrap
+from chaos_adapters.brokers.kafka.quorum import QuorumClient
+from chaos_adapters.brokers.kafka.topology import node_name
+
+T = TypeVar("T")
+_QUIET = logging.getLogger("chaos.kafka")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+_INTERNAL_TOPICS = ("__",)
+
+
+class Admin:
+    """One admin connection. Everything raises ClusterError when the cluster does not answer."""
+
+    def __init__(self, clients: Mapping[str, Address]) -> None:
+        self._client = AdminClient(
+            {**bootstrap(clients), "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 250},
+            logger=_QUIET,
+        )
+
+    def metadata(self, timeout_s: float, topic: str | None = None) -> Any:  # noqa: ANN401
+        """Kafka's metadata, of one topic or of all."""
+        try:
+            return self._client.list_topics(topic, timeout=timeout_s)
+        except KafkaException as error:
+            raise ClusterError(f"Kafka does not answer: {error.args[0]}") from error
+
+    def create(self, topic: str, partitions: int, replicas: int, settings: Settings) -> None:
+        """Create a topic."""
+        config = {key: str(value) for key, value in settings.items()}
+        new = NewTopic(topic, partitions, replicas, config=config)
+        _result(self._client.create_topics([new])[topic], f"creating topic {topic}")
+
+    def delete_topics(self, topics: Sequence[str]) -> None:
+        """Delete topics; one that is gone already is fine."""
+        if not topics:
+            return
+        for topic, future in self._client.delete_topics(list(topics)).items():
+            _result(future, f"deleting topic {topic}", KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+    def groups(self, timeout_s: float) -> list[str]:
+        """The ids of all consumer groups."""
+        future = self._client.list_consumer_groups(request_timeout=timeout_s)
+        return [group.group_id for group in _result(future, "listing groups").valid]
+
+    def delete_groups(self, groups: Sequence[str]) -> None:
+        """Delete consumer groups; one that is gone already is fine."""
+        if not groups:
+            return
+        for group, future in self._client.delete_consumer_groups(list(groups)).items():
+            _result(future, f"deleting group {group}", KafkaError.GROUP_ID_NOT_FOUND)
+
+    def elect_preferred(self, topic: str, partitions: int) -> None:
+        """Have the first replica of each partition lead it, as right after creation."""
+        wanted = [TopicPartition(topic, number) for number in range(partitions)]
+        future = self._client.elect_leaders(ElectionType.PREFERRED, wanted)
+        _result(future, "electing preferred leaders", KafkaError.ELECTION_NOT_NEEDED)
+
+
+def _result(future: Future[T], what: str, *fine: int) -> T:
+    try:
+        return future.result(30)
+    except KafkaException as error:
+        if error.args[0].code() in fine:
+            return None  # type: ignore[return-value]
+        raise ClusterError(f"{what}: {error.args[0]}") from error
+    except TimeoutError as error:
+        raise ClusterError(f"{what}: no answer within 30 s") from error
+
+
+def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str:
+    """What the cluster still lacks: nodes that are not registered, or a controller."""
+    admin = Admin(clients)
+    try:
+        found = {broker.id for broker in admin.metadata(timeout_s).brokers.values()}
+    except ClusterError as error:
+        return str(error)
+    if len(found) < nodes:
+        return f"{len(found)} of {nodes} brokers have registered"
+    leader = QuorumClient(clients).leader(timeout_s)
+    return "" if leader is not None else "there is no active controller"
+
+
+def prepare(
+    clients: Mapping[str, Address],
+    topic: str,
+    partitions: int,
+    replicas: int,
+    settings: Settings,
+    timeout_s: float,
+) -> None:
+    """Create the topic, and wait until each partition has its preferred leader and all replicas."""
+    admin = Admin(clients)
+    deadline = time.monotonic() + timeout_s
+    _retry(lambda: admin.create(topic, partitions, replicas, settings), deadline)
+
+    def whole() -> bool:
+        found = admin.metadata(timeout_s, topic).topics[topic].partitions
+        return len(found) == partitions and all(
+            len(p.isrs) == replicas and p.leader == p.replicas[0] for p in found.values()
+        )
+
+    wait_until(whole, f"all replicas of {topic} in sync", timeout_s, every_s=0.05)
+
+
+def _retry(act: Callable[[], None], deadline: float) -> None:
+    """A cluster that just came up may refuse for a moment (no controller known, too few brokers)."""
+    while True:
+        try:
+            act()
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def reset(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> None:
+    """Delete all topics and groups; prove that none is left and that all replicas are in sync."""
+    admin = Admin(clients)
+
+    def clean() -> bool:
+        groups = admin.groups(timeout_s)
+        topics = [name for name in admin.metadata(timeout_s).topics if not _internal(name)]
+        admin.delete_groups(groups)
+        admin.delete_topics(topics)
+        return not groups and not topics
+
+    def whole() -> bool:
+        found = admin.metadata(timeout_s)
+        partitions = [p for topic in found.topics.values() for p in topic.partitions.values()]
+        return len(found.brokers) == nodes and all(
+            len(p.isrs) == len(p.replicas) and p.leader in p.isrs for p in partitions
+        )
+
+    deadline = time.monotonic() + timeout_s
+    _retry(lambda: _demand(clean, "an empty cluster", 5), deadline)
+    _demand(whole, "all brokers and replicas in sync", timeout_s)
+
+
+def _demand(look: Callable[[], bool], what: str, timeout_s: float) -> None:
+    try:
+        wait_until(look, what, timeout_s, every_s=0.1)
+    except DeadlineExceeded as error:
+        raise ClusterError(str(error)) from error
+
+
+def _internal(topic: str) -> bool:
+    return topic.startswith(_INTERNAL_TOPICS)
+
+
+class KafkaObserver:
+    """spi.Observer: one metadata request a look, and one DescribeQuorum."""
+
+    def __init__(self, clients: Mapping[str, Address], topic: str) -> None:
+        self._admin, self._topic = Admin(clients), topic
+        self._quorum = QuorumClient(clients)
+
+    def observe(self, timeout_s: float) -> View:
+        """Leader -1 is told as None: the partition has none."""
+        partitions = self._admin.metadata(timeout_s, self._topic).topics[self._topic].partitions
+        controller = self._quorum.leader(timeout_s)
+        return View(
+            controller=None if controller is None else node_name(controller),
+            leaders={n: _leader(p.leader) for n, p in sorted(partitions.items())},
+            replicas={n: _names(p.replicas) for n, p in sorted(partitions.items())},
+            in_sync={n: _names(sorted(p.isrs)) for n, p in sorted(partitions.items())},
+        )
+
+    def close(self) -> None:
+        """The admin client ends with its last reference."""
+
+
+def _leader(identity: int) -> str | None:
+    return node_name(identity) if identity >= 0 else None
+
+
+def _names(identities: Sequence[int]) -> tuple[str, ...]:
+    return tuple(node_name(identity) for identity in identities)

@@ -1,0 +1,54 @@
+"""Under which settings Kafka does not promise what users want.
+
+Sources: Kafka documentation, "Producer configs" (acks, enable.idempotence), "Topic configs"
+(min.insync.replicas, unclean.leader.election.enable), "Replicated logs: quorums, ISRs, and state
+machines"; librdkafka, CONFIGURATION.md and INTRODUCTION.md, "Idempotent producer".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from chaos.spi import Caveat, Settings
+
+if TYPE_CHECKING:
+    from chaos_adapters.brokers.kafka import Kafka, Topic
+
+
+def caveats(
+    broker: Kafka, stream: Topic, producer: Settings, consumer: Settings
+) -> Sequence[Caveat]:
+    """All that hold, most telling first."""
+    topic = {**broker.settings, **stream.settings}
+    return [*_loss(stream, topic, producer), *_duplication(producer), *_skipping(consumer)]
+
+
+def _loss(stream: Topic, topic: Settings, producer: Settings) -> Iterator[Caveat]:
+    acks = str(producer.get("acks", producer.get("request.required.acks", "all")))
+    if acks not in ("all", "-1"):
+        why = {"0": "the broker never confirms a message"}.get(
+            acks, "the leader alone confirms, so its death loses what followers lack"
+        )
+        yield Caveat("loss", f"acks={acks}", why)
+    least = int(topic.get("min.insync.replicas", 1))
+    if least < 2:
+        why = "the in-sync set may shrink to the leader alone, which then confirms alone"
+        yield Caveat("loss", f"min.insync.replicas={least}", why)
+    if stream.replicas < 2:
+        yield Caveat("loss", f"replicas={stream.replicas}", "there is no second copy")
+    if str(topic.get("unclean.leader.election.enable", "false")).lower() == "true":
+        why = "a replica that lacks confirmed messages may become leader"
+        yield Caveat("loss", "unclean.leader.election.enable=true", why)
+
+
+def _duplication(producer: Settings) -> Iterator[Caveat]:
+    if str(producer.get("enable.idempotence", "false")).lower() != "true":
+        why = "a retry after a lost acknowledgement stores the message again"
+        yield Caveat("duplication", "enable.idempotence=false", why)
+
+
+def _skipping(consumer: Settings) -> Iterator[Caveat]:
+    if str(consumer.get("auto.offset.reset", "earliest")).lower() in ("latest", "largest", "end"):
+        why = "a consumer whose offset is not known skips what came before"
+        yield Caveat("loss", "auto.offset.reset=latest", why)

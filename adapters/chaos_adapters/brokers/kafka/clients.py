@@ -1,0 +1,222 @@
+"""Kafka's clients as the engine drives them: librdkafka through confluent-kafka."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from chaos.errors import ClusterError
+from chaos.spi import Address, Deliveries, Outcome, PartitionEnd, SendSink, Settings
+from chaos.timing import now_ns
+
+NEVER_STORED = frozenset({
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_MSG_SIZE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+})  # fmt: skip
+"""Errors after which a message is surely not stored. All others leave it open: librdkafka retries,
+and an earlier try may have been stored although the last one was refused."""
+
+CLIENT_DEFAULTS: Settings = {
+    # librdkafka backs off up to 10 s between attempts to reach a broker that is down; a client that
+    # measures failover should notice its return soon.
+    "reconnect.backoff.max.ms": 1000,
+}
+CONSUMER_DEFAULTS: Settings = {
+    "auto.offset.reset": "earliest",
+    # Offsets are stored once the delivery is on record, so a crash repeats and never skips.
+    "enable.auto.offset.store": False,
+    # The default of 1000 stops fetching for a second whenever the local queue is full, which shows
+    # as a second of delivery latency that the cluster did not cause.
+    "fetch.queue.backoff.ms": 10,
+}
+
+
+def bootstrap(clients: Mapping[str, Address]) -> Settings:
+    """How a client finds the cluster."""
+    return {"bootstrap.servers": ",".join(map(str, clients.values()))}
+
+
+class KafkaProducer:
+    """spi.Producer; outcomes come from librdkafka's delivery reports."""
+
+    def __init__(self, settings: Settings, topic: str, sink: SendSink) -> None:
+        self._topic, self._sink = topic, sink
+        self._refused_at_once: deque[tuple[int, KafkaError]] = deque()
+        try:
+            self._client = Producer({**CLIENT_DEFAULTS, **settings})
+        except KafkaException as error:
+            raise ClusterError(f"Kafka producer: {error}") from error
+
+    def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
+        """librdkafka's queue is bounded: a full one takes no more."""
+        produce, topic, delivered = self._client.produce, self._topic, self._delivered
+        for index, body in enumerate(bodies):
+            try:
+                produce(topic, body, keys[index], on_delivery=partial(delivered, first + index))
+            except BufferError:
+                return index
+            except KafkaException as error:
+                # Told on the polling thread, like every other outcome.
+                self._refused_at_once.append((first + index, error.args[0]))
+        return len(bodies)
+
+    def _delivered(self, sequence: int, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._sink.acknowledged(sequence, message.partition(), message.offset(), now_ns())
+        else:
+            self._failed(sequence, error, message.partition())
+
+    def _failed(self, sequence: int, error: KafkaError, partition: int | None) -> None:
+        refused = error.code() in NEVER_STORED
+        outcome = Outcome.REFUSED if refused else Outcome.INDETERMINATE
+        where = -1 if partition is None else partition
+        self._sink.failed(sequence, where, now_ns(), outcome, error.name())
+
+    def poll(self, timeout_s: float) -> None:
+        """Delivery reports are called back from here."""
+        self._client.poll(timeout_s)
+        while self._refused_at_once:
+            self._failed(*self._refused_at_once.popleft(), -1)
+
+    def close(self, timeout_s: float) -> None:
+        """Delivery reports are called back from here too, so `poll` must no longer be called."""
+        self._client.flush(timeout_s)
+        self.poll(0)
+
+
+class KafkaConsumer:
+    """spi.Consumer; offsets are committed by librdkafka's timer, as applications do."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._received: dict[int, int] = {}
+        try:
+            self._client = Consumer({**CLIENT_DEFAULTS, **CONSUMER_DEFAULTS, **settings})
+            self._client.subscribe([topic], on_revoke=self._revoked, on_lost=self._revoked)
+        except KafkaException as error:
+            raise ClusterError(f"Kafka consumer: {error}") from error
+        self._topic = topic
+
+    def receive(self, most: int, timeout_s: float) -> Deliveries | None:
+        """Waits for the first message only: waiting for a full batch would date it too late."""
+        first = self._client.poll(timeout_s)
+        if first is None:
+            return None
+        found = [first, *self._client.consume(most - 1, 0)]
+        received_ns = now_ns()
+        messages = [message for message in found if _is_message(message)]
+        if not messages:
+            return None
+        deliveries = _deliveries(messages, received_ns)
+        for partition, offset in zip(deliveries.partitions, deliveries.offsets, strict=True):
+            self._received[partition] = offset + 1
+        return deliveries
+
+    def settle(self) -> None:
+        """Store the offsets *after* the last received ones; the timer commits them."""
+        if not self._received:
+            return
+        offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._received.items()]
+        self._received.clear()
+        try:
+            self._client.store_offsets(offsets=offsets)
+        except KafkaException as error:
+            # A partition was taken away meanwhile: its new owner reads these messages again.
+            if error.args[0].code() != KafkaError._STATE:
+                raise ClusterError(f"Kafka consumer: {error}") from error
+
+    def _revoked(self, client: Consumer, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002
+        for gone in partitions:
+            self._received.pop(gone.partition, None)
+
+    def close(self) -> None:
+        """Commits and leaves the group."""
+        self.settle()
+        self._client.close()
+
+
+def _is_message(message: Message) -> bool:
+    """Whether it is one; Kafka's errors come as messages. Raises ClusterError for a fatal one."""
+    error = message.error()
+    if error is None:
+        return True
+    if error.fatal():
+        raise ClusterError(f"Kafka consumer: {error}")
+    return False
+
+
+def _deliveries(messages: Sequence[Message], received_ns: int) -> Deliveries:
+    return Deliveries(
+        bodies=[message.value() or b"" for message in messages],
+        partitions=[message.partition() for message in messages],
+        offsets=[message.offset() for message in messages],
+        received_ns=received_ns,
+    )
+
+
+def read_back(
+    settings: Settings, topic: str, partitions: int, timeout_s: float
+) -> Iterator[Deliveries | PartitionEnd]:
+    """Read all partitions from their first offset to the high watermark of this moment.
+
+    A partition whose leader does not answer gets no PartitionEnd; one that was not read to its end
+    in time says how far it was read.
+    """
+    client = Consumer({
+        **CLIENT_DEFAULTS, **CONSUMER_DEFAULTS, **settings, "group.id": f"read-back-{topic}",
+        "enable.auto.commit": False,
+    })  # fmt: skip
+    deadline = time.monotonic() + timeout_s
+    try:
+        ranges = dict(_ranges(client, topic, partitions, deadline))
+        client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ranges])
+        read = {number: first for number, (first, _) in ranges.items()}
+
+        def unread() -> bool:
+            return any(read[number] < end for number, (_, end) in ranges.items())
+
+        while unread() and time.monotonic() < deadline:
+            messages = [found for found in client.consume(1000, 0.1) if _is_message(found)]
+            if messages:
+                yield _deliveries(messages, now_ns())
+            for position in client.position([TopicPartition(topic, p) for p in ranges]):
+                read[position.partition] = max(read[position.partition], position.offset)
+        for number, (first, end) in ranges.items():
+            yield PartitionEnd(number, first, end, read[number])
+    except KafkaException as error:
+        raise ClusterError(f"reading {topic} back: {error}") from error
+    finally:
+        client.close()
+
+
+def _ranges(
+    client: Consumer, topic: str, partitions: int, deadline: float
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """First and end offset of each partition whose leader answers before the deadline."""
+    for number in range(partitions):
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                found = client.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=min(left_s, 5)
+                )
+            except KafkaException:
+                continue  # no leader yet
+            if found:
+                yield number, found
+                break

@@ -1,0 +1,284 @@
+"""`docker`: every node is a pod of two containers, every link a proxy; see design, "the rig".
+
+    DIRECTORY/compose.yaml         what Compose was given
+              <node>/config/       the broker's files, and proxies.json for its pod's Toxiproxy
+              pods.json            the published ports of each pod
+
+Compose starts and removes; the Docker SDK and Toxiproxy's API do everything in between. Containers
+are found by their labels, so nothing depends on how a version of Compose names them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from requests import RequestException
+
+from chaos.errors import ClusterError, Unavailable
+from chaos.spi import Address, Broker, Cluster, NodeState
+from chaos.timing import wait_until
+from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
+from chaos_adapters.runtimes.ports import reserve
+from chaos_adapters.runtimes.pods import LABEL, compose_document, dump_yaml, places, write_pod
+
+_STATE_WITHIN_S = 15.0
+_UP_WITHIN_S = 900.0  # the first time includes pulling or building images
+_DOWN_WITHIN_S = 120.0
+_LOOPBACK = "127.0.0.1"
+
+
+@cache
+def _client() -> docker.DockerClient:
+    return docker.from_env(timeout=30)
+
+
+@contextmanager
+def _docker(what: str) -> Iterator[docker.DockerClient]:
+    """The daemon; what it says no to becomes a ClusterError."""
+    try:
+        yield _client()
+    except (DockerException, RequestException) as error:
+        raise ClusterError(f"Docker, {what}: {error}") from error
+
+
+@dataclass(frozen=True)
+class DockerNode:
+    """The broker's container of one pod."""
+
+    name: str
+    cluster_id: str
+
+    def _container(self, client: docker.DockerClient) -> Container:
+        labels = [f"{LABEL}={self.cluster_id}", f"mqchaos.node={self.name}", "mqchaos.part=broker"]
+        found = client.containers.list(all=True, filters={"label": labels})
+        if not found:
+            raise ClusterError(f"{self.name} has no container any more; chaos down, then up again")
+        return found[0]
+
+    def state(self) -> NodeState:
+        """As the daemon reports it."""
+        with _docker(f"state of {self.name}") as client:
+            status = self._container(client).status
+        if status == "running":
+            return NodeState.RUNNING
+        return NodeState.PAUSED if status == "paused" else NodeState.DEAD
+
+    def start(self) -> None:
+        """Start the broker's container again; its pod was never away."""
+        if self.state() is NodeState.DEAD:
+            self._act("start", lambda container: container.start(), NodeState.RUNNING)
+
+    def stop(self, timeout_s: float) -> None:
+        """SIGTERM, and no SIGKILL after it."""
+        self.resume()
+        if self.state() is NodeState.RUNNING:
+            with _docker(f"stopping {self.name}") as client:
+                self._container(client).kill("SIGTERM")
+            self._wait_for(NodeState.DEAD, timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL; a frozen container dies only when it thaws."""
+        if self.state() is NodeState.PAUSED:
+            self.resume()
+        if self.state() is NodeState.RUNNING:
+            self._act("kill", lambda container: container.kill("SIGKILL"), NodeState.DEAD)
+
+    def pause(self) -> None:
+        """The freezer of its control group."""
+        if self.state() is NodeState.RUNNING:
+            self._act("pause", lambda container: container.pause(), NodeState.PAUSED)
+
+    def resume(self) -> None:
+        """Thaw."""
+        if self.state() is NodeState.PAUSED:
+            self._act("unpause", lambda container: container.unpause(), NodeState.RUNNING)
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> str:
+        """Run a program in the broker's container."""
+        with _docker(f"{argv[0]} in {self.name}") as client:
+            # The program ends by itself at the deadline; the SDK could only stop listening to it.
+            done = self._container(client).exec_run(["timeout", f"{timeout_s:g}", *argv], demux=True)
+        out, err = done.output
+        if done.exit_code:
+            said = (err or b"").decode(errors="replace")
+            raise ClusterError(f"{argv[0]} in {self.name} ended with {done.exit_code}: {said}")
+        return (out or b"").decode(errors="replace")
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The end of the container's output."""
+        with _docker(f"log of {self.name}") as client:
+            text = self._container(client).logs(tail=lines)
+        return str(text.decode(errors="replace")).splitlines()
+
+    def write_log(self, path: Path) -> None:
+        """All of the container's output, over all starts."""
+        with _docker(f"log of {self.name}") as client, path.open("wb") as file:
+            file.writelines(self._container(client).logs(stream=True))
+
+    def _act(self, what: str, act: Callable[[Container], object], wanted: NodeState) -> None:
+        with _docker(f"{what} {self.name}") as client:
+            try:
+                act(self._container(client))
+            except APIError:
+                # It changed under our hands, which is fine if it is what was wanted.
+                if self.state() is not wanted:
+                    raise
+        self._wait_for(wanted, _STATE_WITHIN_S)
+
+    def _wait_for(self, wanted: NodeState, timeout_s: float) -> None:
+        what = f"{self.name} to be {wanted}"
+        wait_until(lambda: self.state() is wanted, what, timeout_s, every_s=0.02)
+
+
+@dataclass(frozen=True)
+class DockerCluster:
+    """Pods and the mesh of links between them."""
+
+    id: str
+    nodes: Mapping[str, DockerNode]
+    clients: Mapping[str, Address]
+    links: Mapping[tuple[str, str], DockerLink]
+
+    def save_logs(self, directory: Path) -> None:
+        """What each broker wrote."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for node in self.nodes.values():
+            node.write_log(directory / f"{node.name}.log")
+
+
+@dataclass(frozen=True)
+class Docker:
+    """Containers on this machine's Docker: every fault, every system.
+
+    Needs a Docker daemon and Compose (`docker compose` or `docker-compose`). Everything that is
+    published is published on the loopback interface.
+    """
+
+    meshed: ClassVar[bool] = True
+
+    def check(self, broker: Broker) -> Sequence[str]:  # noqa: ARG002 - every broker has a template
+        """A daemon that answers, and Compose."""
+        try:
+            with _docker("version") as client:
+                client.ping()
+        except ClusterError:
+            return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
+        if not _compose_command():
+            return ["Compose is missing: install the docker compose plug-in or docker-compose"]
+        return []
+
+    def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
+        """Write the Compose file of all pods and bring them up."""
+        members = broker.members()
+        directory.mkdir(parents=True, exist_ok=True)
+        numbers = iter(reserve(directory, 3 * len(members)))
+        pods = {m.name: Pod(next(numbers), next(numbers), next(numbers)) for m in members}
+        (directory / "pods.json").write_text(
+            json.dumps({name: asdict(pod) for name, pod in pods.items()})
+        )
+        for place in places(cluster_id, broker, pods):
+            write_pod(directory, place, broker.launch(place), members)
+        document = compose_document(cluster_id, broker, directory, pods)
+        (directory / "compose.yaml").write_text(dump_yaml(document))
+        _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
+        return self.attach(broker, directory)
+
+    def attach(self, broker: Broker, directory: Path) -> DockerCluster:
+        """Read the ports; containers are looked up when they are needed."""
+        try:
+            about = json.loads((directory / "pods.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"{directory}: no cluster was started here: {error}") from error
+        cluster_id = directory.parent.name
+        pods = {name: Pod(**ports) for name, ports in about.items()}
+        members = broker.members()
+        nodes = {member.name: DockerNode(member.name, cluster_id) for member in members}
+        clients = {
+            member.name: Address(_LOOPBACK, pods[member.name].client)
+            for member in members
+            if any(port.audience == "clients" for port in member.ports)
+        }
+        return DockerCluster(cluster_id, nodes, clients, links_of(members, pods))
+
+    def remove(self, cluster_id: str, directory: Path) -> None:
+        """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
+        with _docker(f"removing cluster {cluster_id}") as client:
+            mark = {"label": f"{LABEL}={cluster_id}"}
+            for container in client.containers.list(all=True, filters=mark):
+                with suppress(NotFound):
+                    container.remove(force=True, v=True)
+            for network in client.networks.list(filters=mark):
+                with suppress(NotFound):
+                    network.remove()
+            for volume in client.volumes.list(filters=mark):
+                with suppress(NotFound):
+                    volume.remove(force=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def leftovers(self) -> Mapping[str, Sequence[str]]:
+        """All containers, networks and volumes with our label; none where no daemon answers."""
+        found: dict[str, list[str]] = {}
+        try:
+            with _docker("leftovers") as client:
+                mark = {"label": LABEL}
+                for kind, things in (
+                    ("container", client.containers.list(all=True, filters=mark)),
+                    ("network", client.networks.list(filters=mark)),
+                    ("volume", client.volumes.list(filters=mark)),
+                ):
+                    for thing in things:
+                        owner, name = _labels(thing)[LABEL], thing.name
+                        found.setdefault(owner, []).append(f"{kind} {name}")
+        except ClusterError:
+            return {}
+        return found
+
+
+def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type
+    return getattr(thing, "labels", None) or thing.attrs.get("Labels") or {}
+
+
+@cache
+def _compose_command() -> tuple[str, ...]:
+    """How Compose is called here; empty when it is not there."""
+    for command in (("docker", "compose"), ("docker-compose",)):
+        try:
+            done = subprocess.run(
+                [*command, "version"], capture_output=True, timeout=30, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            return command
+    return ()
+
+
+def _compose(directory: Path, cluster_id: str, arguments: Sequence[str], timeout_s: float) -> None:
+    command = _compose_command()
+    if not command:
+        raise Unavailable("Compose is missing: install the docker compose plug-in")
+    where = ["--project-name", f"mqchaos-{cluster_id}", "--file", str(directory / "compose.yaml")]
+    try:
+        subprocess.run(
+            [*command, *where, *arguments],
+            capture_output=True, text=True, timeout=timeout_s, check=True,
+            start_new_session=True,  # Ctrl-C is for us, and what is half up is then removed
+            env={**os.environ, "COMPOSE_IGNORE_ORPHANS": "1"},
+        )  # fmt: skip
+    except subprocess.CalledProcessError as error:
+        last = "\n".join(error.stderr.strip().splitlines()[-15:])
+        raise ClusterError(f"Compose could not bring the cluster up:\n{last}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(f"Compose did not finish within {timeout_s:g} s") from error

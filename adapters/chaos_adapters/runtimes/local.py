@@ -1,0 +1,362 @@
+"""`local`: every node is a process of this user; no containers, no root, no Java of the machine's.
+
+    DIRECTORY/<node>/config/...      what the broker's Launch asked for
+                     data/           its data
+                     log             standard output and error, over all starts
+                     process.json    pid and start time of the process now, and how to start it
+
+A process is known again by its pid *and* start time, and by the cluster's id in its environment, so
+that one whose pid was reused is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from chaos.errors import ClusterError, Unavailable
+from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
+from chaos.timing import wait_until
+from chaos_adapters.runtimes.java import java_argv
+from chaos_adapters.runtimes.ports import reserve
+
+MARK = "MQCHAOS_CLUSTER"
+_LOOPBACK = "127.0.0.1"
+_GONE_WITHIN_S = 10.0
+_PREPARE_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class LocalNode:
+    """One process, in a session of its own so that a signal reaches it and all its children."""
+
+    name: str
+    directory: Path
+
+    @property
+    def _record(self) -> dict[str, object]:
+        try:
+            record: dict[str, object] = json.loads((self.directory / "process.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"{self.name}: {self.directory} is not a node: {error}") from error
+        return record
+
+    def _process(self) -> psutil.Process | None:
+        """The living process; None when there is none, or only a zombie."""
+        record = self._record
+        pid, started = record.get("pid"), record.get("started")
+        if not isinstance(pid, int):
+            return None
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        try:
+            process = psutil.Process(pid)
+            if process.create_time() != started or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.NoSuchProcess:
+            return None
+        return process
+
+    def state(self) -> NodeState:
+        """As the kernel reports it."""
+        process = self._process()
+        try:
+            stopped = process is not None and process.status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return NodeState.DEAD
+        if process is None:
+            return NodeState.DEAD
+        return NodeState.PAUSED if stopped else NodeState.RUNNING
+
+    def start(self) -> None:
+        """Start it again, unless it is there."""
+        if self._process() is not None:
+            return
+        record = self._record
+        argv, environment = record["argv"], record["environment"]
+        assert isinstance(argv, list)
+        assert isinstance(environment, dict)
+        process = _spawn(argv, environment, self.directory)
+        record |= {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+        _write_record(self.directory, record)
+
+    def stop(self, timeout_s: float) -> None:
+        """SIGTERM to the process itself."""
+        self._signal(signal.SIGTERM)
+        self._wait_gone(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL to the process and its children."""
+        self._signal(signal.SIGKILL)
+        self._wait_gone(_GONE_WITHIN_S)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+        self._wait_for(NodeState.PAUSED)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self.state() is NodeState.PAUSED:
+            self._signal(signal.SIGCONT)
+            self._wait_for(NodeState.RUNNING, NodeState.DEAD)
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> str:
+        """Run a program beside it; there is no other place."""
+        return _run(argv, self.directory, timeout_s)
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The end of its log."""
+        try:
+            with (self.directory / "log").open(errors="replace") as log:
+                return [line.rstrip("\n") for line in deque(log, lines)]
+        except OSError:
+            return []
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._process()
+        if process is None:
+            return
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        except PermissionError as error:
+            raise ClusterError(f"{self.name}: may not signal {process.pid}: {error}") from error
+
+    def _wait_gone(self, timeout_s: float) -> None:
+        wait_until(lambda: self._process() is None, f"end of {self.name}", timeout_s, every_s=0.005)
+
+    def _wait_for(self, *states: NodeState) -> None:
+        what = f"{self.name} to be {states[0]}"
+        wait_until(lambda: self.state() in states, what, _GONE_WITHIN_S, every_s=0.005)
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """Processes on loopback, reached directly."""
+
+    id: str
+    nodes: Mapping[str, LocalNode]
+    clients: Mapping[str, Address]
+
+    def save_logs(self, directory: Path) -> None:
+        """Copy each node's log."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for node in self.nodes.values():
+            with suppress(FileNotFoundError):
+                shutil.copyfile(node.directory / "log", directory / f"{node.name}.log")
+
+
+@dataclass(frozen=True)
+class Local:
+    """Plain processes of this user: needs no Docker, no root and no Java; process faults only.
+
+    Java and the brokers' jars come from packages. Links are direct, so faults of the network and of
+    the disk need `--runtime docker`.
+    """
+
+    meshed: ClassVar[bool] = False
+
+    def check(self, broker: Broker) -> Sequence[str]:
+        """A broker runs here when it says which program to start."""
+        if os.name != "posix":
+            return ["plain processes need Linux or macOS; use --runtime docker"]
+        members = broker.members()
+        place = _place("check", members[0], members, Path("/nowhere"), _numbered(members))
+        if broker.launch(place).program is None:
+            return ["this system does not run as plain processes; use --runtime docker"]
+        return []
+
+    def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
+        """Write each node's files, prepare all at once, then start all."""
+        members = broker.members()
+        directory.mkdir(parents=True, exist_ok=True)
+        ports = reserve(directory, sum(len(member.ports) for member in members))
+        numbers = iter(ports)
+        addresses = {
+            member.name: {port.name: Address(_LOOPBACK, next(numbers)) for port in member.ports}
+            for member in members
+        }
+        launches = {}
+        for member in members:
+            place = _place(cluster_id, member, members, directory, addresses)
+            launches[member.name] = broker.launch(place)
+            _write_node(directory / member.name, place, launches[member.name], cluster_id)
+        _write_clients(directory, place.client)
+        _prepare(directory, launches, cluster_id)
+        cluster = self.attach(broker, directory)
+        for node in cluster.nodes.values():
+            node.start()
+        return cluster
+
+    def attach(self, broker: Broker, directory: Path) -> LocalCluster:
+        """Read what `start` wrote."""
+        try:
+            about = json.loads((directory / "clients.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"{directory}: no cluster was started here: {error}") from error
+        nodes = {m.name: LocalNode(m.name, directory / m.name) for m in broker.members()}
+        clients = {name: Address(host, port) for name, (host, port) in about.items()}
+        return LocalCluster(directory.parent.name, nodes, clients)
+
+    def remove(self, cluster_id: str, directory: Path) -> None:
+        """Kill every process that carries the mark, whether recorded or not."""
+        deadline = time.monotonic() + _GONE_WITHIN_S
+        while processes := [p for p, mark in _marked() if mark == cluster_id]:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"processes {[p.pid for p in processes]} do not end")
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=1)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def leftovers(self) -> Mapping[str, Sequence[str]]:
+        """Every marked process of this user."""
+        found: dict[str, list[str]] = {}
+        for process, mark in _marked():
+            with suppress(psutil.NoSuchProcess):
+                found.setdefault(mark, []).append(f"process {process.pid} ({process.name()})")
+        return found
+
+
+def _numbered(members: Sequence[Member]) -> Mapping[str, Mapping[str, Address]]:
+    """Addresses that are never used, to ask a broker what it would launch."""
+    return {
+        member.name: {port.name: Address(_LOOPBACK, port.number) for port in member.ports}
+        for member in members
+    }
+
+
+def _place(
+    cluster_id: str,
+    member: Member,
+    members: Sequence[Member],
+    directory: Path,
+    addresses: Mapping[str, Mapping[str, Address]],
+) -> Place:
+    base = directory / member.name
+    clients = {
+        other.name: addresses[other.name][port.name]
+        for other in members
+        for port in other.ports
+        if port.audience == "clients"
+    }
+    return Place(
+        cluster_id=cluster_id,
+        member=member,
+        data_dir=str(base / "data"),
+        config_dir=str(base / "config"),
+        listen=addresses[member.name],
+        reach=addresses,
+        client=clients,
+    )
+
+
+def _write_node(base: Path, place: Place, launch: Launch, cluster_id: str) -> None:
+    config = Path(place.config_dir)
+    for directory in (config, Path(place.data_dir)):
+        directory.mkdir(parents=True, exist_ok=True)
+    for name, text in launch.files.items():
+        (config / name).write_text(text)
+    if launch.program is None:
+        raise Unavailable("this system does not run as plain processes; use --runtime docker")
+    environment = {**launch.environment, MARK: cluster_id}
+    _write_record(base, {"argv": _argv(launch.program), "environment": environment})
+
+
+def _argv(program: Java | Command) -> list[str]:
+    return list(program.argv) if isinstance(program, Command) else java_argv(program)
+
+
+def _write_record(base: Path, record: dict[str, object]) -> None:
+    temporary = base / ".process.json"
+    temporary.write_text(json.dumps(record))
+    temporary.replace(base / "process.json")
+
+
+def _write_clients(directory: Path, clients: Mapping[str, Address]) -> None:
+    about = {name: (address.host, address.port) for name, address in clients.items()}
+    (directory / "clients.json").write_text(json.dumps(about))
+
+
+def _spawn(
+    argv: Sequence[str], environment: Mapping[str, str], directory: Path
+) -> subprocess.Popen[bytes]:
+    with (directory / "log").open("ab") as log:
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=directory,
+                env={**os.environ, **environment},
+            )
+        except OSError as error:
+            raise ClusterError(f"{argv[0]}: cannot be started: {error}") from error
+
+
+def _prepare(directory: Path, launches: Mapping[str, Launch], cluster_id: str) -> None:
+    """Run the preparations of all nodes, each node's in order, all nodes at once."""
+    steps = max((len(launch.prepare) for launch in launches.values()), default=0)
+    for step in range(steps):
+        running = {
+            name: _spawn(
+                _argv(launch.prepare[step]),
+                {**launch.environment, MARK: cluster_id},
+                directory / name,
+            )
+            for name, launch in launches.items()
+            if step < len(launch.prepare)
+        }
+        for name, process in running.items():
+            _await_preparation(LocalNode(name, directory / name), process)
+
+
+def _await_preparation(node: LocalNode, process: subprocess.Popen[bytes]) -> None:
+    try:
+        status = process.wait(_PREPARE_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        status = None
+    if status != 0:
+        said = "\n".join(node.log_tail(15))
+        raise ClusterError(f"{node.name}: its preparation ended with {status}:\n{said}")
+
+
+def _marked() -> Iterator[tuple[psutil.Process, str]]:
+    """This user's processes that carry the mark, with the cluster's id."""
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            mark = process.environ().get(MARK)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue
+        if mark:
+            yield process, mark
+
+
+def _run(argv: Sequence[str], directory: Path, timeout_s: float) -> str:
+    try:
+        done = subprocess.run(
+            argv, cwd=directory, capture_output=True, text=True, timeout=timeout_s, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ClusterError(f"{argv[0]}: {error}") from error
+    return done.stdout
+

@@ -1,0 +1,138 @@
+"""From a broker's members to the pods that run them: places, proxies, the Compose file.
+
+Within pod N the name of a peer M resolves to 127.0.1.M, where N's own Toxiproxy listens on M's ports
+and forwards to pod M. Two proxies more lead from published ports into the pod: `clients`, to the
+broker's client listener, and `probe`, which is pointed at whichever link is to be measured.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from chaos.data import compose_directory
+from chaos.spi import Address, Broker, Json, Launch, Member, Place
+from chaos_adapters.runtimes.mesh import (
+    CLIENT_PROXY,
+    PROBE_PROXY,
+    Pod,
+    link_proxy,
+    loopback_of,
+)
+
+LABEL = "mqchaos.cluster"
+
+
+def template(broker: Broker) -> tuple[str, Json]:
+    """The text of a system's template and what its `x-mqchaos` says."""
+    path = compose_directory() / f"{type(broker).__name__.lower()}.yaml"
+    text = path.read_text()
+    return text, YAML(typ="safe").load(text)["x-mqchaos"]
+
+
+def places(cluster_id: str, broker: Broker, pods: Mapping[str, Pod]) -> Iterator[Place]:
+    """Where each member will run."""
+    members = broker.members()
+    about = template(broker)[1]
+    reach = {m.name: {p.name: Address(m.name, p.number) for p in m.ports} for m in members}
+    client = {m.name: Address("127.0.0.1", pods[m.name].client) for m in members}
+    for member in members:
+        yield Place(
+            cluster_id=cluster_id,
+            member=member,
+            data_dir=about["data"],
+            config_dir=about["config"],
+            # Bound to the node's own name: a wildcard would collide with the proxies.
+            listen=reach[member.name],
+            reach=reach,
+            client=client,
+        )
+
+
+def write_pod(directory: Path, place: Place, launch: Launch, members: Sequence[Member]) -> None:
+    """The files that a pod's two containers mount."""
+    config = directory / place.member.name / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    for name, text in launch.files.items():
+        (config / name).write_text(text)
+    (config / "proxies.json").write_text(json.dumps(list(_proxies(place, members)), indent=1))
+    environment = json.dumps(dict(launch.environment))
+    (directory / place.member.name / "environment.json").write_text(environment)
+
+
+def _proxies(place: Place, members: Sequence[Member]) -> Iterator[Json]:
+    own = place.member
+    for number, peer in enumerate(members, 1):
+        if peer.name == own.name:
+            continue
+        for port in peer.ports:
+            if port.audience == "peers":
+                yield _proxy(
+                    link_proxy(peer.name, port.name),
+                    f"{loopback_of(number)}:{port.number}",
+                    f"net-{peer.name}:{port.number}",
+                )
+    inner = next((port for port in own.ports if port.audience == "clients"), own.ports[0])
+    yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{inner.number}")
+    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{inner.number}")
+
+
+def _proxy(name: str, listen: str, upstream: str) -> Json:
+    return {"name": name, "listen": listen, "upstream": upstream, "enabled": True}
+
+
+def compose_document(
+    cluster_id: str, broker: Broker, directory: Path, pods: Mapping[str, Pod]
+) -> Json:
+    """The template, filled in for every member and merged into one."""
+    text, about = template(broker)
+    version = str(getattr(broker, "version", "latest"))
+    merged: Json = {}
+    for name, pod in pods.items():
+        values = {
+            **_images(about["images"], version),
+            "NODE": name,
+            "CLUSTER": cluster_id,
+            "CONFIG": str(directory / name / "config"),
+            "PEERS": json.dumps([
+                f"{peer}:{loopback_of(number)}"
+                for number, peer in enumerate(pods, 1) if peer != name
+            ]),
+            "VERSION": version,
+            "API_PORT": pod.api, "CLIENT_PORT": pod.client, "PROBE_PORT": pod.probe,
+            "IMAGES": str(compose_directory() / "images"),
+        }  # fmt: skip
+        filled = YAML(typ="safe").load(string.Template(text).substitute(values))
+        environment = json.loads((directory / name / "environment.json").read_text())
+        filled["services"][name]["environment"] = {k: _literal(v) for k, v in environment.items()}
+        for section, things in filled.items():
+            if not section.startswith("x-"):
+                merged.setdefault(section, {}).update(things)
+    return merged
+
+
+def _images(defaults: Mapping[str, str], version: str) -> Mapping[str, str]:
+    return {
+        name: os.environ.get(name) or string.Template(default).substitute(VERSION=version)
+        for name, default in defaults.items()
+    }
+
+
+def _literal(value: Any) -> str:  # noqa: ANN401 - whatever stands in an environment
+    """As Compose has to see it: it fills in dollars itself."""
+    return str(value).replace("$", "$$")
+
+
+def dump_yaml(document: Json) -> str:
+    """As text."""
+    text, yaml = io.StringIO(), YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.dump(document, text)
+    return text.getvalue()

@@ -1,0 +1,180 @@
+"""The clusters of this user on this machine: one directory each, found again after any crash.
+
+    $CHAOS_HOME/clusters/<id>/state.json    what it is: runtime, broker, whether it is to be kept
+                              undo.jsonl    what faults have to be undone (chaos.undo)
+                              lock          held (flock) by whoever uses the cluster now
+                              runtime/      whatever the runtime keeps there
+
+The kernel gives the lock back when its holder dies, however it dies: a cluster whose lock is free
+and which nobody asked to keep is a leftover.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from chaos.errors import ClusterError
+from chaos.files import write_whole
+from chaos.recorded import rebuild
+from chaos.registry import load
+from chaos.spi import Broker, Cluster, Json, Runtime
+
+
+def home() -> Path:
+    """Where the state of this user's clusters lies: CHAOS_HOME, or the XDG state directory."""
+    if chosen := os.environ.get("CHAOS_HOME"):
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "mqchaos"
+
+
+@dataclass(frozen=True)
+class State:
+    """What has to be known to find a cluster again. `broker` holds the plug-in's name and fields."""
+
+    id: str
+    runtime: str
+    broker: Json
+    keep: bool
+    ready: bool = False
+
+    @property
+    def key(self) -> str:
+        """Equal for clusters that can stand in for each other."""
+        images = {name: value for name, value in os.environ.items() if name.endswith("_IMAGE")}
+        text = json.dumps([self.runtime, self.broker, images], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Store:
+    """One cluster's directory, locked for as long as this object holds it."""
+
+    def __init__(self, directory: Path, state: State, lock: int) -> None:
+        self.directory, self.state, self._lock = directory, state, lock
+
+    @property
+    def undo_path(self) -> Path:
+        """Where the undo log lies."""
+        return self.directory / "undo.jsonl"
+
+    def runtime(self) -> Runtime:
+        """The plug-in that runs it."""
+        runtime: Runtime = load("runtimes", self.state.runtime)()
+        return runtime
+
+    def broker(self) -> Broker:
+        """The plug-in that knows its system."""
+        fields = dict(self.state.broker)
+        broker: Broker = rebuild("brokers", fields.pop("broker"), fields)
+        return broker
+
+    def start(self) -> Cluster:
+        """Start it; see Runtime.start."""
+        return self.runtime().start(self.state.id, self.broker(), self.directory / "runtime")
+
+    def attach(self) -> Cluster:
+        """Find it again; see Runtime.attach."""
+        return self.runtime().attach(self.broker(), self.directory / "runtime")
+
+    def update(self, **changes: bool) -> None:
+        """Change the state, on disk as well."""
+        self.state = replace(self.state, **changes)
+        write_whole(self.directory / "state.json", json.dumps(asdict(self.state), indent=1))
+
+    def remove(self) -> None:
+        """Remove the cluster and then its directory."""
+        self.runtime().remove(self.state.id, self.directory / "runtime")
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Give up the lock; the cluster stays as it is."""
+        with suppress(OSError):
+            os.close(self._lock)
+
+
+def _lock(directory: Path, timeout_s: float) -> int | None:
+    """An open, locked descriptor; None when somebody else holds it for all of `timeout_s`."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.05)
+        else:
+            return descriptor
+
+
+def create(runtime: str, broker: Json, keep: bool) -> Store:
+    """A new cluster's directory, locked; nothing is started yet. Raises ClusterError."""
+    identity = secrets.token_hex(4)
+    directory = home() / "clusters" / identity
+    try:
+        directory.mkdir(parents=True)
+    except OSError as error:
+        raise ClusterError(
+            f"{directory}: cannot be made: {error}; set CHAOS_HOME to a directory of yours"
+        ) from error
+    lock = _lock(directory, 0)
+    if lock is None:
+        raise ClusterError(f"{directory}: cannot be locked; is CHAOS_HOME on a local file system?")
+    store = Store(directory, State(identity, runtime, broker, keep), lock)
+    store.update()
+    return store
+
+
+def directories() -> Iterator[Path]:
+    """The directories of all clusters of this user, oldest first."""
+    with suppress(OSError):
+        yield from sorted(
+            (home() / "clusters").iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name)
+        )
+
+
+def read_state(directory: Path) -> State | None:
+    """The state of a cluster; None where there is none (it is being made or removed just now)."""
+    try:
+        return State(**json.loads((directory / "state.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def open_store(directory: Path, timeout_s: float = 0) -> Store | None:
+    """Lock an existing cluster; None when it is in use or not (any longer) a cluster."""
+    lock = _lock(directory, timeout_s)
+    if lock is None:
+        return None
+    state = read_state(directory)
+    if state is None:
+        os.close(lock)
+        return None
+    return Store(directory, state, lock)
+
+
+def find_kept(runtime: str, broker: Json) -> Store | None:
+    """A kept cluster, free now, that is just like the one asked for; locked."""
+    wanted = State("", runtime, broker, keep=True).key
+    for directory in directories():
+        state = read_state(directory)
+        if not (state and state.keep and state.ready and state.key == wanted):
+            continue
+        if store := open_store(directory):
+            return store
+    return None

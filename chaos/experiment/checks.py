@@ -1,0 +1,90 @@
+"""What can be wrong between the parts of an experiment that are right each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from chaos.experiment.records import MIN_BASELINE_S, When
+from chaos.experiment.source import split_path
+from chaos.plugin import Flaw, shape
+from chaos.spi import Broker, Fault, Json
+from chaos.targets import parse_target, target_problem
+
+MOST_PARTITIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is known of the cluster and its stream; None: could not be built."""
+
+    broker_type: type[Any] | None
+    broker: Broker | None
+    stream: Any
+
+
+def baseline_flaws(whens: Mapping[int, When]) -> Iterator[Flaw]:
+    """Too little undisturbed time before the first fault."""
+    first = min(whens, key=lambda index: whens[index].at_s, default=None)
+    if first is not None and whens[first].at_s < MIN_BASELINE_S:
+        least = f"{MIN_BASELINE_S:g}s"
+        what = f"should be at least {least}: the time before the first fault is the baseline"
+        yield Flaw(("faults", first, "at"), what)
+
+
+def overlap_flaws(whens: Mapping[int, When], faults: Mapping[int, Fault]) -> Iterator[Flaw]:
+    """Two faults that take hold of the same thing at once, as far as their spelling tells."""
+    both = sorted(whens.keys() & faults.keys())
+    for one, other in combinations(both, 2):
+        a, b = whens[one], whens[other]
+        claims = faults[other].claims
+        if not (a.at_s < b.until_s and b.at_s < a.until_s and faults[one].claims == claims):
+            continue
+        if shared := _aims(faults[one]) & _aims(faults[other]):
+            yield Flaw(
+                ("faults", other),
+                f"takes hold of the {claims} of {' and '.join(sorted(shared))} while faults.{one} "
+                f"({a.fault}) does: let one end before the other begins",
+            )
+
+
+def target_flaws(fault_type: type[Any], section: Json, scene: Scene) -> Iterator[Flaw]:
+    """Targets of one step that no cluster of this topology has."""
+    if scene.broker_type is None:
+        return
+    nodes = None if scene.broker is None else [member.name for member in scene.broker.members()]
+    partitions = None if scene.stream is None else scene.stream.partitions
+    for key in shape(fault_type).target_keys:
+        text = section.get(key)
+        if isinstance(text, str):
+            what = target_problem(text, scene.broker_type.roles, nodes, partitions)
+            if what:
+                yield Flaw((key,), what)
+
+
+def stream_flaws(
+    section: Json | None,
+    broker: Broker | None,
+    stream: Any,  # noqa: ANN401 - the broker's own type
+) -> Iterator[Flaw]:
+    """A number of partitions that cannot be, and what the broker itself finds wrong."""
+    partitions = (section or {}).get("partitions", 1)
+    if type(partitions) is int and not 1 <= partitions <= MOST_PARTITIONS:
+        what = f"should be from 1 to {MOST_PARTITIONS}, not {partitions}"
+        yield Flaw(("stream", "partitions"), what)
+    elif broker is not None and stream is not None:
+        for dotted, what in broker.problems(stream):
+            yield Flaw(split_path(dotted), what)
+
+
+def _aims(fault: Fault) -> set[str]:
+    """The targets of a fault, spelled in one way."""
+    aims = set()
+    for text in shape(type(fault)).targets(fault).values():
+        try:
+            aims.add(str(parse_target(text)))
+        except ValueError:
+            continue  # told as a flaw of its own
+    return aims

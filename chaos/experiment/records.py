@@ -1,0 +1,123 @@
+"""The sections of an experiment that are the same for every system, as their keys and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic import Field as Key
+
+from chaos.message import SMALLEST
+from chaos.spi import Duration, Fault, Rate, Settings, Size
+from chaos.units import parse_duration, parse_rate, parse_size
+
+MIN_BASELINE_S = 3.0
+"""A shorter undisturbed time before the first fault says nothing about the cluster."""
+
+_LONGEST_NAME = 60  # it becomes part of directory and container names
+
+
+def _between(parse: Callable[[str], float], lowest: str, highest: str) -> AfterValidator:
+    low, high = parse(lowest), parse(highest)
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(f"should be from {lowest} to {highest}")
+        return value
+
+    return AfterValidator(check)
+
+
+Span = Annotated[Duration, _between(parse_duration, "0s", "24h")]
+Hold = Annotated[Duration, _between(parse_duration, "1ms", "24h")]
+Processes = Annotated[int, Key(ge=1, le=100)]
+
+
+def _name(text: str) -> str:
+    plain = text.isascii() and text.replace("-", "0").isalnum() and text == text.lower()
+    if not plain or text.startswith("-") or len(text) > _LONGEST_NAME:
+        raise ValueError(
+            f"should consist of a-z, 0-9 and - (at most {_LONGEST_NAME}, the first one no -)"
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands at the top: everything but the sections."""
+
+    name: Annotated[str, AfterValidator(_name)]
+    about: str = ""
+    seed: Annotated[int, Key(ge=0)] = 1
+    runtime: str = "auto"
+
+
+@dataclass(frozen=True)
+class Producers:
+    """Who sends.
+
+    `rate` is messages per second of all of them together, `keys` how many different keys there are
+    (0: messages have none).
+    """
+
+    count: Processes = 1
+    rate: Annotated[Rate, _between(parse_rate, "1/m", "10000000/s")] = 1000.0
+    size: Annotated[Size, _between(parse_size, f"{SMALLEST}B", "64MiB")] = 200
+    keys: Annotated[int, Key(ge=0, le=1_000_000)] = 100
+    settings: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Consumers:
+    """Who receives: the members of one consumer group."""
+
+    count: Processes = 1
+    settings: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Who sends and who receives."""
+
+    producers: Producers = field(default_factory=Producers)
+    consumers: Consumers = field(default_factory=Consumers)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """How long the parts of a run take that are no fault. `drain_s` is a limit, not a length."""
+
+    warm_up_s: Annotated[Span, Key(alias="warm_up")] = 3.0
+    settle_s: Annotated[Span, Key(alias="settle")] = 10.0
+    drain_s: Annotated[Hold, Key(alias="drain")] = 60.0
+
+
+@dataclass(frozen=True)
+class When:
+    """The part of a step that is the same for every fault."""
+
+    at_s: Annotated[Span, Key(alias="at")]
+    fault: str
+    for_s: Annotated[Hold | None, Key(alias="for")] = None
+
+    @property
+    def until_s(self) -> float:
+        """When it is to be healed, on the clock of `at_s`; infinite when it stays to the end."""
+        return float("inf") if self.for_s is None else self.at_s + self.for_s
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fault of the schedule.
+
+    `id` is its number from 1 and its name ("1-process.kill"). `at_s` counts from the start of the
+    load after warm-up; `for_s` is None for a fault that stays until the load ends.
+    """
+
+    id: str
+    at_s: float
+    for_s: float | None
+    name: str
+    fault: Fault

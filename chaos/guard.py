@@ -1,0 +1,181 @@
+"""The life of one fault, held in one place so that no fault has to care.
+
+    planned ──record──> recorded ──inject──> injected ──in_effect FULL──> proved
+                           │                    │             └─ not in time ─> unproved
+                           └──────── error ─────┴──────────────────────> unproved
+    recorded | injected | proved | unproved ──heal──> healing ──in_effect NONE──> gone
+                                                         └─ not in time ────────> failed
+
+`heal` may be called in every state, any number of times, and from another process through
+`heal_entry`, which is all that the reaper and `chaos heal` do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from enum import StrEnum
+from random import Random
+
+from chaos.errors import ChaosError, DeadlineExceeded, HealError
+from chaos.history.events import EventLog
+from chaos.spi import Cluster, Effect, Fault, Injection, Json, NodeState, Presence, Rig
+from chaos.timing import Interrupted, wait_until
+from chaos.undo import Entry, UndoLog
+
+PROVE_WITHIN_S = 10.0
+HEAL_WITHIN_S = 60.0
+
+
+class Stage(StrEnum):
+    """Where a fault is in its life; see the drawing above."""
+
+    NEW = "new"
+    PLANNED = "planned"
+    RECORDED = "recorded"
+    INJECTED = "injected"
+    PROVED = "proved"
+    UNPROVED = "unproved"
+    HEALING = "healing"
+    GONE = "gone"
+    FAILED = "failed"
+
+
+class Guard:
+    """Takes one fault through its life, writing each step to the events of the run."""
+
+    def __init__(
+        self,
+        identity: str,
+        name: str,
+        parameters: Json,
+        fault: Fault,
+        events: EventLog,
+        undo: UndoLog,
+    ) -> None:
+        self.id, self.name, self.fault, self.stage = identity, name, fault, Stage.NEW
+        self.injection = Injection(())
+        self._parameters, self._events, self._undo = parameters, events, undo
+        self._entry: Entry | None = None
+
+    def plan(self, rig: Rig, random: Random) -> None:
+        """Let the fault decide; nothing is changed. Raises FaultError."""
+        self.injection = self.fault.plan(rig, random)
+        self._move(Stage.PLANNED, "planned", nodes=self.injection.nodes)
+
+    def inject(self, cluster: Cluster, stop: threading.Event) -> bool:
+        """Record, inject, and wait for the proof; whether it was proved.
+
+        Raises HealError when it cannot be recorded; then nothing was done.
+        """
+        entry = Entry(
+            self.id, self.name, self._parameters, self.injection.nodes, self.injection.data,
+            tuple(n.name for n in cluster.nodes.values() if n.state() is not NodeState.DEAD),
+        )  # fmt: skip
+        self._undo.record(entry)
+        self._entry = entry
+        self._move(Stage.RECORDED, "attempt", nodes=self.injection.nodes)
+        try:
+            self.fault.inject(cluster, self.injection)
+            self._move(Stage.INJECTED, "injected")
+            effect = self._await(cluster, Presence.FULL, PROVE_WITHIN_S, stop)
+        except Interrupted:
+            self._move(Stage.UNPROVED, "unproved", why="interrupted before the effect was measured")
+        except ChaosError as error:
+            self._move(Stage.UNPROVED, "unproved", why=str(error))
+        else:
+            self._move(Stage.PROVED, "effect", figures=effect.figures)
+        return self.stage is Stage.PROVED
+
+    def look_again(self, cluster: Cluster) -> None:
+        """Measure once more before the heal: a fault that vanished half-way proves nothing."""
+        if self.stage is not Stage.PROVED:
+            return
+        try:
+            effect = self.fault.in_effect(cluster, self.injection)
+        except ChaosError as error:
+            self._move(Stage.UNPROVED, "unproved", why=f"at its end: {error}")
+            return
+        if effect.presence is not Presence.FULL:
+            why = f"at its end only {effect.presence} of it was left"
+            self._move(Stage.UNPROVED, "unproved", why=why, figures=effect.figures)
+
+    def heal(self, cluster: Cluster, held: Collection[str]) -> None:
+        """Undo and wait for the proof. `held` are nodes that other faults hold down meanwhile.
+
+        Raises HealError when it is not gone in time.
+        """
+        if self._entry is None or self.stage is Stage.GONE:
+            return
+        self._move(Stage.HEALING, "heal")
+        try:
+            effect = heal_entry(cluster, self._entry, self.fault, held, self._consequence)
+        except HealError as error:
+            self._move(Stage.FAILED, "failed", why=str(error))
+            raise
+        self._undo.done(self.id)
+        self._move(Stage.GONE, "gone", figures=effect.figures)
+
+    def skip(self, why: str) -> None:
+        """It will not be injected."""
+        self._move(Stage.UNPROVED, "skipped", why=why)
+
+    def _consequence(self, node: str) -> None:
+        self._events.add("node", node=node, what="consequence", id=self.id)
+
+    def _move(self, stage: Stage, what: str, **fields: object) -> None:
+        self.stage = stage
+        self._events.add("fault", id=self.id, fault=self.name, what=what, **fields)
+
+    def _await(
+        self, cluster: Cluster, wanted: Presence, timeout_s: float, stop: threading.Event
+    ) -> Effect:
+        last: list[Effect] = []
+
+        def look() -> Effect | None:
+            effect = self.fault.in_effect(cluster, self.injection)
+            last[:] = [effect]
+            return effect if effect.presence is wanted else None
+
+        try:
+            return wait_until(look, f"effect of {self.name}", timeout_s, every_s=0.05, stop=stop)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(error.what, timeout_s, str(last[-1].figures)) from error
+
+
+def heal_entry(
+    cluster: Cluster,
+    entry: Entry,
+    fault: Fault,
+    held: Collection[str],
+    consequence: Callable[[str], None] = lambda node: None,
+) -> Effect:
+    """Undo one recorded fault, try after try, until it is measured to be gone.
+
+    Nodes that ran before it and are dead now, ended by its consequences, are started again, except
+    those in `held`. Raises HealError with the last reason after HEAL_WITHIN_S.
+    """
+    deadline = time.monotonic() + HEAL_WITHIN_S
+    pause_s, why = 0.05, ""
+    while True:
+        try:
+            fault.heal(cluster, entry.injection)
+            _restart(cluster, set(entry.running) - set(held), consequence)
+            effect = fault.in_effect(cluster, entry.injection)
+            if effect.presence is Presence.NONE:
+                return effect
+            why = f"still {effect.presence}: {effect.figures}"
+        except Exception as error:  # noqa: BLE001 - the heal loop: whatever it is, try again
+            why = f"{type(error).__name__}: {error}"
+        if time.monotonic() > deadline:
+            raise HealError(f"{entry.fault} on {', '.join(entry.nodes)} is not healed: {why}")
+        threading.Event().wait(pause_s)
+        pause_s = min(2 * pause_s, 2.0)
+
+
+def _restart(cluster: Cluster, names: set[str], consequence: Callable[[str], None]) -> None:
+    for name in sorted(names):
+        if cluster.nodes[name].state() is NodeState.DEAD:
+            consequence(name)
+            cluster.nodes[name].start()

@@ -1,0 +1,187 @@
+"""Reads back what the clients of a run recorded, in one pass and bounded memory.
+
+A stream that ends in the middle of a batch (its writer was killed) gives everything before that
+batch and says `torn`; damage anywhere else is an error, never a shorter history.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from chaos.errors import HistoryError
+from chaos.history.schema import ENDS, FINAL, RESERVED, TABLES
+from chaos.spi import Batch, Column, PartitionEnd
+
+ROWS = 1 << 20
+"""About how many rows a batch has that is given to verifiers; workers write far smaller ones."""
+
+_ORDER = ("deliveries", "stored", "sends")
+_NAME = re.compile(r"((?:producer|consumer|reader)-(\d+))\.(sends|deliveries|stored)\.arrow")
+
+
+@dataclass
+class Stream:
+    """One client's table. What its metadata said is known once `batches` has come to the end."""
+
+    path: Path
+    client: str
+    table: str
+    producer: int
+    rows: int = 0
+    reserved: int = 0
+    final: bool = False
+    torn: bool = False
+    ends: tuple[PartitionEnd, ...] = ()
+
+    def batches(self, rows: int = ROWS) -> Iterator[Batch]:
+        """All records in the order in which they were written, about `rows` in a batch.
+
+        Raises HistoryError when the file cannot be read, or is damaged before its end.
+        """
+        self.rows, self.torn = 0, False
+        pending: list[pa.RecordBatch] = []
+        size = 0
+        for record in self._records():
+            pending.append(record)
+            size += len(record)
+            if size >= rows:
+                yield self._joined(pending)
+                pending, size = [], 0
+        if size:
+            yield self._joined(pending)
+
+    def _records(self) -> Iterator[pa.RecordBatch]:
+        """The batches as written; ends early, with `torn` set, where the file is cut off."""
+        try:
+            with pa.OSFile(str(self.path), "rb") as file:
+                try:
+                    yield from self._open(file)
+                except (OSError, pa.ArrowInvalid) as error:
+                    if file.tell() < file.size():
+                        raise HistoryError(f"{self.path}: damaged: {error}") from error
+                    self.torn = True
+        except OSError as error:
+            raise HistoryError(f"{self.path}: cannot be read: {error}") from error
+
+    def _open(self, file: pa.OSFile) -> Iterator[pa.RecordBatch]:
+        with pa.ipc.open_stream(file) as stream:
+            if not stream.schema.equals(TABLES[self.table]):
+                raise HistoryError(f"{self.path}: not a table of {self.table!r} of this version")
+            while True:
+                try:
+                    record, metadata = stream.read_next_batch_with_custom_metadata()
+                except StopIteration:
+                    return
+                if metadata is not None:
+                    self._note(metadata)
+                if len(record):
+                    yield record
+
+    def _note(self, metadata: Mapping[bytes, bytes]) -> None:
+        if RESERVED in metadata:
+            self.reserved = max(self.reserved, int(metadata[RESERVED]))
+        if ENDS in metadata:
+            self.ends = tuple(PartitionEnd(*end) for end in json.loads(metadata[ENDS]))
+        self.final = self.final or FINAL in metadata
+
+    def _joined(self, records: Sequence[pa.RecordBatch]) -> Batch:
+        columns = {
+            name: _column([record.column(index) for record in records])
+            for index, name in enumerate(TABLES[self.table].names)
+        }
+        batch = Batch(self.table, self.client, self.producer, columns)
+        self.rows += len(batch)
+        return batch
+
+
+def _column(arrays: Sequence[pa.Array]) -> Column:
+    # Arrow keeps truth values as bits, numpy as bytes; everything else is the same in both.
+    parts = [array.to_numpy(zero_copy_only=not pa.types.is_boolean(array.type)) for array in arrays]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def streams(run_directory: Path) -> list[Stream]:
+    """The streams of a run: deliveries, then what was stored, then sends.
+
+    A verifier that looks for what is missing then needs to remember only that, not every send.
+    Raises HistoryError when there is no history, or a file in it that does not belong there.
+    """
+    directory = run_directory / "history"
+    if not directory.is_dir():
+        raise HistoryError(f"{directory}: no such directory; is {run_directory} a run?")
+    found = [_stream(path) for path in sorted(directory.iterdir())]
+    return sorted(found, key=lambda stream: (_ORDER.index(stream.table), stream.client))
+
+
+def _stream(path: Path) -> Stream:
+    name = _NAME.fullmatch(path.name)
+    if not name:
+        raise HistoryError(f"{path}: not a client's stream (<client>-<n>.<table>.arrow)")
+    client, number, table = name.groups()
+    return Stream(path, client, table, int(number) if table == "sends" else -1)
+
+
+# ------------------------------------------------------------------------------- second look
+
+Identity = tuple[int, int]
+"""(producer, sequence)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of one message: the client and table it stands in, and its values by column."""
+
+    client: str
+    table: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which messages to look up: by identity, or by (partition, offset) if they are not ours."""
+
+    identities: frozenset[Identity] = frozenset()
+    places: frozenset[tuple[int, int]] = frozenset()
+    _sequences: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        sequences = np.array(sorted({sequence for _, sequence in self.identities}), np.int64)
+        object.__setattr__(self, "_sequences", sequences)
+
+    def rows(self, batch: Batch) -> Iterator[Row]:
+        """The records of `batch` that are asked for."""
+        # Few rows survive the first, vectorised sieve; only these are looked at one by one.
+        maybe = np.isin(batch["sequence"], self._sequences)
+        if self.places and batch.table != "sends":
+            maybe |= batch["producer"] < 0
+        for index in np.flatnonzero(maybe):
+            values = {name: column[index].item() for name, column in batch.columns.items()}
+            values.setdefault("producer", batch.producer)
+            if self._has(values):
+                yield Row(batch.client, batch.table, values)
+
+    def _has(self, values: Mapping[str, Any]) -> bool:
+        if values["producer"] < 0:
+            return (values["partition"], values["offset"]) in self.places
+        return (values["producer"], values["sequence"]) in self.identities
+
+
+def look_up(run_directory: Path, wanted: Wanted, pool: Executor) -> list[Row]:
+    """Every record of the wanted messages, in the order of `streams`; reads the history again."""
+    look = partial(_look, wanted)
+    return [row for rows in pool.map(look, streams(run_directory)) for row in rows]
+
+
+def _look(wanted: Wanted, stream: Stream) -> list[Row]:
+    return [row for batch in stream.batches() for row in wanted.rows(batch)]

@@ -1,0 +1,41 @@
+"""The tables of a history. Times are ns on the run's clock; a number that is not known is -1."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SENDS = pa.schema([
+    ("sequence", pa.int64()),
+    ("key", pa.int32()),         # number of the key (chaos.message.key), -1 for none
+    ("partition", pa.int32()),
+    ("offset", pa.int64()),
+    ("due_ns", pa.int64()),      # when it should have been sent: latency counts from here
+    ("sent_ns", pa.int64()),     # when it was handed to the client
+    ("done_ns", pa.int64()),     # when its outcome was known
+    ("outcome", pa.int8()),      # chaos.spi.Outcome
+])  # fmt: skip
+"""One row for each send whose outcome is known, in the order in which outcomes became known.
+
+A producer writes, *before* it uses them, up to which sequence number it may go on: the field
+RESERVED in the metadata of a batch (which may be empty). A number below the last RESERVED without a
+row is indeterminate; one from there on was never sent. The last batch of an orderly end has FINAL.
+"""
+
+DELIVERIES = pa.schema([
+    ("producer", pa.int32()),    # -1: not a message of this run
+    ("sequence", pa.int64()),
+    ("partition", pa.int32()),
+    ("offset", pa.int64()),
+    ("due_ns", pa.int64()),      # from the header
+    ("received_ns", pa.int64()),
+    ("redelivered", pa.bool_()), # the broker said that it may have been delivered before
+    ("intact", pa.bool_()),      # length and CRC are right
+])  # fmt: skip
+"""One row for each message that a consumer received, in that order; "stored" has the same columns."""
+
+TABLES = {"sends": SENDS, "deliveries": DELIVERIES, "stored": DELIVERIES}
+
+RESERVED = b"reserved"
+FINAL = b"final"
+ENDS = b"ends"
+"""In the last batch of "stored": JSON list of [partition, first, end, read] (spi.PartitionEnd)."""

@@ -1,0 +1,238 @@
+"""From the record of a run to its verdict; `chaos run` and `chaos verify` both end here.
+
+The history is read once for all verifiers. Their folds of one batch run side by side in threads
+(numpy lets go of the interpreter for most of what they do) while the next batch is read. When they
+name messages, the history is read a second time for the evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from chaos import verdict as report
+from chaos.errors import HistoryError
+from chaos.evidence import collect
+from chaos.facts import FaultStory, Story, facts, not_final, read_story
+from chaos.files import write_whole
+from chaos.history.reader import Stream, streams
+from chaos.spi import Batch, Caveat, Facts, Finding, Outcome, Question, Verdict, Verifier
+from chaos.verdict import Answer, CaveatRow, Document, Evidence, FaultRow, FigureRow, Label
+
+_LABELLED = (Question.LOSS, Question.DUPLICATION, Question.PHANTOMS)
+"""Questions for which settings promise something."""
+
+
+def judge(
+    run_directory: Path, verifiers: Mapping[str, Verifier[Any]], caveats: Sequence[Caveat]
+) -> Document:
+    """Judge a run; writes `verdict.json` and `evidence.jsonl` into its directory.
+
+    Raises HistoryError when there is no history, it is damaged (other than cut off at its end), or
+    the verdict cannot be written.
+    """
+    story = read_story(run_directory)
+    recorded = streams(run_directory)
+    baseline = _Baseline(story)
+    runners = [_Runner(name, verifier) for name, verifier in verifiers.items()]
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        for batch in _ahead(recorded, pool):
+            baseline.see(batch)
+            _together(pool, runners, batch)
+        known = facts(story, recorded)
+        findings = {runner.name: runner.finish(known) for runner in runners}
+        evidence = collect(run_directory, story, findings, pool)
+    answers = tuple(
+        _answer(name, verifiers[name], finding, evidence[name], caveats)
+        for name, finding in findings.items()
+    )
+    document = _document(story, recorded, known, answers, baseline)
+    _write_evidence(run_directory / report.EVIDENCE, evidence)
+    report.write(run_directory, document)
+    return document
+
+
+def _ahead(recorded: Sequence[Stream], pool: Executor) -> Iterator[Batch]:
+    """All batches of all streams; the next one is read while the last one is worked on."""
+    batches = (batch for stream in recorded for batch in stream.batches())
+    upcoming = pool.submit(next, batches, None)
+    while (batch := upcoming.result()) is not None:
+        upcoming = pool.submit(next, batches, None)
+        yield batch
+
+
+def _together(pool: Executor, runners: Sequence[_Runner], batch: Batch) -> None:
+    for done in [pool.submit(runner.fold, batch) for runner in runners]:
+        done.result()
+
+
+class _Runner:
+    """One verifier at work. One that crashes gives UNKNOWN, and the others go on."""
+
+    def __init__(self, name: str, verifier: Verifier[Any]) -> None:
+        self.name, self._verifier, self._crash = name, verifier, ""
+        self._state = self._attempt(verifier.start)
+
+    def fold(self, batch: Batch) -> None:
+        """Show it a batch, if it wants to see such."""
+        if not self._crash and batch.table in self._verifier.tables:
+            self._state = self._attempt(lambda: self._verifier.fold(self._state, batch))
+
+    def finish(self, known: Facts) -> Finding:
+        """Its answer."""
+        finding = None
+        if not self._crash:
+            finding = self._attempt(lambda: self._verifier.finish(self._state, known))
+        if self._crash or finding is None:
+            return Finding(Verdict.UNKNOWN, f"The verifier crashed: {self._crash}")
+        return cast(Finding, finding)
+
+    def _attempt(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - its state, its own affair
+        try:
+            return act()
+        except Exception as error:  # noqa: BLE001 - a verifier: whatever it is, it is its answer
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(at.filename).name}:{at.lineno}"
+            self._crash = f"{type(error).__name__}: {error} ({place})"
+            return None
+
+
+class _Baseline:
+    """Whether anything was acknowledged between the start of the load and the first fault."""
+
+    def __init__(self, story: Story) -> None:
+        self._from_ns = story.load_started_ns or story.started_ns
+        self.until_ns = story.spans[0].started_ns if story.spans else None
+        self.held = False
+
+    def see(self, batch: Batch) -> None:
+        """Look at a batch."""
+        if self.held or batch.table != "sends":
+            return
+        done_ns = batch["done_ns"]
+        early = (batch["outcome"] == Outcome.OK) & (done_ns >= self._from_ns)
+        if self.until_ns is not None:
+            early &= done_ns < self.until_ns
+        self.held = bool(early.any())
+
+
+def _preconditions(story: Story, recorded: Sequence[Stream], baseline: _Baseline) -> list[str]:
+    """What does not hold that a verdict rests on, a sentence each."""
+    broken = [text for fault in story.faults.values() for text in _doubts(fault)]
+    if not baseline.held:
+        when = "" if baseline.until_ns is None else " before the first fault"
+        broken.append(f"No message was acknowledged{when}, so there is nothing to compare with.")
+    if story.interrupted:
+        broken.append(f"The run was interrupted: {story.interrupted}.")
+    broken += [f"The run went wrong: {error}." for error in story.errors]
+    broken += [f"A client failed: {client}." for client in story.failed_clients]
+    return broken + not_final(story, recorded)
+
+
+def _doubts(fault: FaultStory) -> Iterator[str]:
+    who = f"{fault.id} ({fault.fault}{' on ' if fault.nodes else ''}{', '.join(fault.nodes)})"
+    why = f": {fault.why}" if fault.why else ""
+    if fault.attempt_ns is None:
+        yield f"Fault {who} was not injected{why}."
+        return
+    if not fault.proved:
+        yield f"Fault {who} was not measured to be in effect{why}."
+    if not fault.healed:
+        yield f"Fault {who} was not measured to be gone{why}."
+
+
+def _answer(
+    name: str,
+    verifier: Verifier[Any],
+    finding: Finding,
+    evidence: Sequence[Evidence],
+    caveats: Sequence[Caveat],
+) -> Answer:
+    unsafe: tuple[CaveatRow, ...] = ()
+    label = None
+    if finding.verdict is Verdict.FAIL and name in _LABELLED:
+        fitting = [caveat for caveat in caveats if caveat.question == name]
+        unsafe = tuple(CaveatRow(setting=c.setting, why=c.why) for c in fitting)
+        label = Label.UNSAFE_SETTING if unsafe else Label.BROKEN_PROMISE
+    return Answer(
+        name=name,
+        question=verifier.question,
+        verdict=finding.verdict,
+        why=finding.why,
+        figures=tuple(FigureRow(**asdict(figure)) for figure in finding.figures),
+        label=label,
+        caveats=unsafe,
+        details=finding.details,
+        anomalies=dict(Counter(row.kind for row in evidence)),
+        evidence=tuple(_first_of_each_kind(evidence)),
+    )
+
+
+def _first_of_each_kind(evidence: Iterable[Evidence]) -> Iterator[Evidence]:
+    seen: Counter[str] = Counter()
+    for row in evidence:
+        seen[row.kind] += 1
+        if seen[row.kind] <= report.EVIDENCE_SHOWN:
+            yield row
+
+
+def _document(
+    story: Story,
+    recorded: Sequence[Stream],
+    known: Facts,
+    answers: tuple[Answer, ...],
+    baseline: _Baseline,
+) -> Document:
+    broken = tuple(_preconditions(story, recorded, baseline))
+    verdict = report.worst(
+        [*(answer.verdict for answer in answers), *[Verdict.UNKNOWN] * bool(broken)]
+    )
+    records: Counter[str] = Counter()
+    for stream in recorded:
+        records[stream.table] += stream.rows
+    return Document(
+        run=story.run,
+        name=story.name,
+        verdict=verdict,
+        reasons=tuple(_reasons(verdict, answers, broken)),
+        questions=answers,
+        preconditions=broken,
+        faults=tuple(_fault_row(fault) for fault in story.faults.values()),
+        healed=not any(fault.heal_failed for fault in story.faults.values()),
+        interrupted=bool(story.interrupted),
+        started_ns=story.started_ns,
+        load_started_ns=known.load_started_ns,
+        load_ended_ns=known.load_ended_ns,
+        records=dict(records),
+    )
+
+
+def _reasons(verdict: Verdict, answers: Sequence[Answer], broken: Sequence[str]) -> Iterator[str]:
+    """Why it is this verdict; the gravest first."""
+    for grade in (Verdict.FAIL, Verdict.UNKNOWN):
+        for answer in answers:
+            if answer.verdict is grade:
+                label = f" ({answer.label})" if answer.label else ""
+                yield f"{answer.name}: {answer.why}{label}"
+    yield from broken
+    if verdict is Verdict.PASS:
+        yield from (f"{answer.name}: {answer.why}" for answer in answers)
+
+
+def _fault_row(fault: FaultStory) -> FaultRow:
+    shown = FaultRow.model_fields.keys()
+    return FaultRow(**{name: getattr(fault, name) for name in shown})
+
+
+def _write_evidence(path: Path, evidence: Mapping[str, Sequence[Evidence]]) -> None:
+    lines = [row.model_dump_json() for rows in evidence.values() for row in rows]
+    try:
+        write_whole(path, "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be written: {error}") from error

@@ -1,0 +1,279 @@
+"""The producer's worker: sends what is due, whatever became of the messages before (open loop).
+
+Message number n of a producer is due at `start + n * interval`. What cannot be handed to the client
+because its queue is full stays due and is handed over late, so an outage shows as latency and is not
+hidden by a client that waits ("coordinated omission").
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaos import message
+from chaos.history.schema import FINAL, RESERVED
+from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
+from chaos.load.worker import STATS_EVERY_S, Assignment, Control
+from chaos.spi import Json, Outcome, Producer
+from chaos.timing import now_ns
+
+_CHUNK = 256
+"""Most messages in one go; all of a chunk have one send time."""
+_CLOSE_WITHIN_S = 15.0
+_HAND_OVER_WITHIN_S = 15.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When each message is due, what its key is, who sends it."""
+
+    run: int
+    producer: int
+    start_ns: int
+    interval_ns: float
+    keys: int
+    size: int
+
+    def due_ns(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Due times of messages by number."""
+        return self.start_ns + (sequences * self.interval_ns).astype(np.int64)
+
+    def due_until(self, time_ns: int) -> int:
+        """How many messages are due before this time."""
+        return max(0, int((time_ns - self.start_ns) / self.interval_ns) + 1)
+
+
+@dataclass
+class Outcomes:
+    """Outcomes since the last flush, as columns. Only ever touched by the thread that polls."""
+
+    sequence: array[int] = field(default_factory=lambda: array("q"))
+    partition: array[int] = field(default_factory=lambda: array("i"))
+    offset: array[int] = field(default_factory=lambda: array("q"))
+    done_ns: array[int] = field(default_factory=lambda: array("q"))
+    outcome: array[int] = field(default_factory=lambda: array("b"))
+
+
+class Recorder:
+    """spi.SendSink: takes outcomes in, writes them out every 200 ms, and counts."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._sent_first, self._sent_ns = array("q"), array("q")
+        self._clear()
+        self.counts = {outcome.name.lower(): 0 for outcome in Outcome}
+        self.reasons: dict[str, int] = {}
+        self.highest: dict[int, int] = {}
+        self.reserved = 0
+        self._write_lock = threading.Lock()
+
+    def _clear(self) -> None:
+        self._rows = rows = Outcomes()
+        self._add_sequence, self._add_partition = rows.sequence.append, rows.partition.append
+        self._add_offset, self._add_done = rows.offset.append, rows.done_ns.append
+        self._add_outcome = rows.outcome.append
+
+    def acknowledged(self, sequence: int, partition: int, offset: int, done_ns: int) -> None:
+        """See SendSink. The hottest path of all: five appends, nothing else."""
+        self._add_sequence(sequence)
+        self._add_partition(partition)
+        self._add_offset(offset)
+        self._add_done(done_ns)
+        self._add_outcome(1)
+
+    def failed(
+        self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str
+    ) -> None:
+        """See SendSink."""
+        self.acknowledged(sequence, partition, -1, done_ns)
+        self._rows.outcome[-1] = outcome
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def handing_over(self, first: int, sent_ns: int) -> None:
+        """Messages from number `first` on are sent at this time."""
+        self._sent_first.append(first)
+        self._sent_ns.append(sent_ns)
+
+    def reserve(self, upto: int) -> None:
+        """Put on record, before it happens, that numbers below `upto` may be used."""
+        self.reserved = upto
+        with self._write_lock:
+            self._writer.write(metadata={RESERVED: b"%d" % upto})
+
+    def flush(self, plan: Plan) -> None:
+        """Write what came in since the last time; called by the thread that polls."""
+        rows = self._rows
+        if not rows.sequence:
+            return
+        self._clear()
+        sequence = np.frombuffer(rows.sequence, np.int64)
+        outcome = np.frombuffer(rows.outcome, np.int8)
+        with self._write_lock:
+            self._writer.write([
+                sequence,
+                sequence % plan.keys if plan.keys else np.full(len(sequence), -1),
+                np.frombuffer(rows.partition, np.int32),
+                np.frombuffer(rows.offset, np.int64),
+                plan.due_ns(sequence),
+                self._sent_at(sequence),
+                np.frombuffer(rows.done_ns, np.int64),
+                outcome,
+            ], {RESERVED: b"%d" % self.reserved})  # fmt: skip
+        self._count(rows, outcome)
+
+    def finish(self, used: int) -> None:
+        """The orderly end: exactly the numbers below `used` were used."""
+        self._writer.write(metadata={RESERVED: b"%d" % used, FINAL: b"1"})
+        self._writer.close()
+
+    def _sent_at(self, sequence: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Copied, as the sending thread goes on appending. The time is appended after the number.
+        times = np.array(self._sent_ns[:])
+        firsts = np.array(self._sent_first[: len(times)])
+        return times[np.searchsorted(firsts, sequence, side="right") - 1]
+
+    def _count(self, rows: Outcomes, outcome: NDArray[np.int8]) -> None:
+        for kind in Outcome:
+            self.counts[kind.name.lower()] += int(np.count_nonzero(outcome == kind))
+        acked = outcome == Outcome.OK
+        partition = np.frombuffer(rows.partition, np.int32)[acked]
+        offset = np.frombuffer(rows.offset, np.int64)[acked]
+        for number in np.unique(partition).tolist():
+            top = int(offset[partition == number].max())
+            self.highest[number] = max(self.highest.get(number, -1), top)
+
+
+def produce(work: Assignment, control: Control) -> Json:
+    """Send at the set rate until told to stop, then wait for what is open."""
+    experiment = work.experiment
+    writer = Writer(stream_path(work.directory, f"producer-{work.number}", "sends"), "sends")
+    recorder = Recorder(writer)
+    settings = experiment.load.producers.settings
+    producer = experiment.broker.producer(work.clients, experiment.stream, settings, recorder)
+    control.tell(ready=True)
+    order = control.orders.get()
+    if "go" not in order:
+        recorder.finish(0)
+        return {}
+    plan = _plan(work, order["go"])
+    polling = _Polling(producer, recorder, plan)
+    sender = _Sender(producer, recorder, plan, polling)
+    try:
+        _send_until_stopped(sender, control, recorder)
+    finally:
+        polling.end()
+    producer.close(_CLOSE_WITHIN_S)
+    recorder.flush(plan)
+    recorder.finish(sender.next)
+    return _stats(sender, recorder)
+
+
+def _plan(work: Assignment, start_ns: int) -> Plan:
+    load = work.experiment.load.producers
+    interval_ns = 1e9 * load.count / load.rate
+    # Producers take turns instead of sending all at the same instant.
+    offset_ns = int(interval_ns * work.number / load.count)
+    return Plan(work.run, work.number, start_ns + offset_ns, interval_ns, load.keys, load.size)
+
+
+class _Polling:
+    """The thread on which outcomes arrive; it also writes them out."""
+
+    def __init__(self, producer: Producer, recorder: Recorder, plan: Plan) -> None:
+        self.error: Exception | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(producer, recorder, plan))
+        self._thread.start()
+
+    def _run(self, producer: Producer, recorder: Recorder, plan: Plan) -> None:
+        due_s = time.monotonic()
+        try:
+            while not self._end.is_set():
+                producer.poll(0.05)
+                if time.monotonic() >= due_s:
+                    recorder.flush(plan)
+                    due_s = time.monotonic() + FLUSH_EVERY_S
+        except Exception as error:  # noqa: BLE001 - handed to the worker's main thread
+            self.error = error
+
+    def check(self) -> None:
+        """Raise here what was raised there."""
+        if self.error:
+            raise self.error
+
+    def end(self) -> None:
+        """Let it finish."""
+        self._end.set()
+        self._thread.join()
+
+
+class _Sender:
+    """Hands over what is due, in order."""
+
+    def __init__(
+        self, producer: Producer, recorder: Recorder, plan: Plan, polling: _Polling
+    ) -> None:
+        self.next = 0
+        self.plan, self.due = plan, 0
+        self._producer, self._recorder, self._polling = producer, recorder, polling
+        # Reserving half a second's worth at once keeps it to a few small writes a second.
+        self._ahead = max(1000, int(5e8 / plan.interval_ns))
+
+    def step(self, now: int, limit_ns: int) -> None:
+        """Send the next chunk of what is due by now (and before `limit_ns`), or wait a little."""
+        self._polling.check()
+        self.due = self.plan.due_until(min(now, limit_ns))
+        count = min(self.due - self.next, _CHUNK)
+        if count <= 0:
+            next_due_ns = self.plan.start_ns + self.next * self.plan.interval_ns
+            time.sleep(min(max((next_due_ns - now) / 1e9, 0.0005), 0.05))
+            return
+        if self.next + count > self._recorder.reserved:
+            self._recorder.reserve(self.next + count + self._ahead)
+        first, plan = self.next, self.plan
+        sequences = np.arange(first, first + count)
+        sent_ns = now_ns()
+        bodies = message.encode(
+            plan.run, plan.producer, first, plan.due_ns(sequences), sent_ns, plan.size
+        )
+        self._recorder.handing_over(first, sent_ns)
+        taken = self._producer.send(first, message.keys(first, count, plan.keys), bodies)
+        self.next += taken
+        if taken < count:
+            time.sleep(0.001)  # the client's queue is full; what it did not take stays due
+
+
+def _send_until_stopped(sender: _Sender, control: Control, recorder: Recorder) -> None:
+    """Send; after the order to stop, only what is due before its time, for a bounded while."""
+    limit_ns, give_up_ns, stats_ns = 2**62, 2**62, 0
+    while True:
+        now = now_ns()
+        sender.step(now, limit_ns)
+        if now >= stats_ns:
+            control.tell(stats=_stats(sender, recorder))
+            stats_ns = now + int(STATS_EVERY_S * 1e9)
+        if limit_ns == 2**62:
+            try:
+                limit_ns = control.orders.get_nowait().get("stop", limit_ns)
+            except queue.Empty:
+                continue
+            give_up_ns = now + int(_HAND_OVER_WITHIN_S * 1e9)
+        elif now >= limit_ns and (sender.next >= sender.plan.due_until(limit_ns)):
+            return
+        if now >= give_up_ns:
+            return
+
+
+def _stats(sender: _Sender, recorder: Recorder) -> Json:
+    """`due`, `sent`, `ok`, `refused`, `indeterminate`: messages; `highest`: acknowledged offset by
+    partition; `reasons`: errors by name."""
+    return {
+        "due": sender.due, "sent": sender.next, **recorder.counts,
+        "highest": recorder.highest, "reasons": recorder.reasons,
+    }  # fmt: skip

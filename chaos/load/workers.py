@@ -1,0 +1,207 @@
+"""The engine's side of the worker processes: start them, tell them, listen to them, end them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from chaos.errors import ClusterError
+from chaos.history.events import EventLog
+from chaos.spi import Json
+from chaos.timing import clock_environment, wait_until
+
+_READY_WITHIN_S = 30.0
+
+
+class Worker:
+    """One worker process and what it said last."""
+
+    def __init__(self, directory: Path, role: str, number: int, events: EventLog) -> None:
+        self.role, self.number, self.name = role, number, f"{role}-{number}"
+        self.ready, self.stats, self.done = False, {}, None
+        self.stats: Json
+        self.done: Json | None
+        self.error = ""
+        self._events = events
+        log = (directory / "logs" / f"{self.name}.log").open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "chaos.load.worker", str(directory), role, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            # A session of its own: Ctrl-C is for the engine, which ends workers in order.
+            start_new_session=True,
+            env={**os.environ, **clock_environment()},
+        )
+        log.close()
+        assert self._process.stdout
+        self._listener = threading.Thread(
+            target=self._listen, args=(self._process.stdout,), daemon=True
+        )
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def _listen(self, lines: IO[bytes]) -> None:
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # cut off by its death
+            self._take(message)
+        status = self._process.wait()
+        if self.done is None and not self.error:
+            self.error = f"ended with status {status}"
+        if self.error:
+            self._events.add("client", client=self.name, what="error", why=self.error)
+        else:
+            self._events.add("client", client=self.name, what="exit")
+
+    def _take(self, message: Json) -> None:
+        if message.get("ready"):
+            self.ready = True
+            self._events.add("client", client=self.name, what="ready")
+        self.stats = message.get("stats", self.stats)
+        if (done := message.get("done")) is not None:
+            self.done, self.stats = done, done or self.stats
+        self.error = message.get("error", self.error)
+
+    def tell(self, **order: int) -> None:
+        """Give an order; one that is gone already cannot take it, which shows as its `error`."""
+        if self._process.stdin and not self._process.stdin.closed:
+            try:
+                self._process.stdin.write(json.dumps(order).encode() + b"\n")
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                pass
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still works."""
+        return self._listener.is_alive()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until it is gone and all that it said was heard; whether that is so."""
+        self._listener.join(timeout_s)
+        return not self._listener.is_alive()
+
+    def kill(self) -> None:
+        """End it at once. What it flushed stays."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._listener.join(5)
+
+
+class Crew:
+    """All workers of a run."""
+
+    def __init__(self, directory: Path, events: EventLog) -> None:
+        self._directory, self._events = directory, events
+        self.producers: list[Worker] = []
+        self.consumers: list[Worker] = []
+        self.readers: list[Worker] = []
+        (directory / "logs").mkdir(exist_ok=True)
+
+    @property
+    def everybody(self) -> Sequence[Worker]:
+        """Every worker started so far."""
+        return [*self.producers, *self.consumers, *self.readers]
+
+    def start(self, producers: int, consumers: int, stop: threading.Event) -> None:
+        """Start all and wait until they are connected. Raises ClusterError, Interrupted."""
+        self.consumers = [self._start("consumer", number) for number in range(consumers)]
+        self.producers = [self._start("producer", number) for number in range(producers)]
+        # Started now, as a process takes a second or two to come up, and needed only at the end.
+        self.readers = [self._start("reader", 0)]
+        self._await(self.everybody, lambda worker: worker.ready, "clients to connect", stop)
+
+    def go(self, start_ns: int) -> None:
+        """Have the first message due at this time."""
+        for worker in self.producers:
+            worker.tell(go=start_ns)
+
+    def stop_producers(self, until_ns: int, timeout_s: float, stop: threading.Event) -> None:
+        """Send what is due until then, wait for open sends, end. Raises ClusterError."""
+        for worker in self.producers:
+            worker.tell(stop=until_ns)
+        self._finish(self.producers, timeout_s, stop)
+
+    def read_back(self, timeout_s: float, stop: threading.Event) -> Json:
+        """Have the reader read; its result."""
+        for reader in self.readers:
+            reader.tell(go=0)
+        self._finish(self.readers, timeout_s, stop)
+        return self.readers[0].done or {}
+
+    def stop_consumers(self, timeout_s: float, stop: threading.Event) -> None:
+        """Record, settle, leave."""
+        for worker in self.consumers:
+            worker.tell(stop=0)
+        self._finish(self.consumers, timeout_s, stop)
+
+    def end(self, timeout_s: float = 3.0) -> None:
+        """Whatever happened: have everybody write what they have, then be gone."""
+        deadline = time.monotonic() + timeout_s
+        for worker in self.everybody:
+            worker.tell(stop=0)
+        for worker in self.everybody:
+            if not worker.join(max(0.0, deadline - time.monotonic())):
+                worker.kill()
+
+    def failures(self) -> list[str]:
+        """Who could not go on, and why."""
+        return [f"{worker.name}: {worker.error}" for worker in self.everybody if worker.error]
+
+    def _start(self, role: str, number: int) -> Worker:
+        return Worker(self._directory, role, number, self._events)
+
+    def _finish(self, workers: Sequence[Worker], timeout_s: float, stop: threading.Event) -> None:
+        names = ", ".join(worker.name for worker in workers)
+        wait_until(
+            lambda: not any(worker.alive for worker in workers),
+            f"end of {names}", timeout_s, every_s=0.02, stop=stop,
+        )  # fmt: skip
+
+    def _await(
+        self,
+        workers: Sequence[Worker],
+        done: Callable[[Worker], bool],
+        what: str,
+        stop: threading.Event,
+    ) -> None:
+        def look() -> bool:
+            if failed := self.failures():
+                raise ClusterError("; ".join(failed))
+            return all(done(worker) for worker in workers)
+
+        wait_until(look, what, _READY_WITHIN_S, every_s=0.02, stop=stop)
+
+
+class Rates:
+    """Sums what the workers count and tells it once a second, for people and for the report."""
+
+    def __init__(self) -> None:
+        self._due_s = 0.0
+
+    def tell(self, crew: Crew, events: EventLog) -> None:
+        """Write a `rates` event, unless the last one is younger than a second."""
+        now_s = time.monotonic()
+        if not crew.producers or now_s < self._due_s:
+            return
+        self._due_s = now_s + 1.0
+        sums = {
+            name: sum(worker.stats.get(name, 0) for worker in crew.producers)
+            for name in ("due", "sent", "ok", "refused", "indeterminate")
+        }
+        received = sum(worker.stats.get("received", 0) for worker in crew.consumers)
+        events.add("rates", **sums, received=received)

@@ -1,0 +1,119 @@
+"""What a test message looks like on the wire, so that whoever reads it knows whether it is right.
+
+    offset  size  field
+         0     4  magic, b"mqc1"
+         4     4  producer number
+         8     8  run (a random number, the same in all messages of a run)
+        16     8  sequence number, dense from 0 for each producer
+        24     8  due time, ns on the run's clock
+        32     8  send time, ns on the run's clock
+        40     4  length of the whole message
+        44     -  padding, a pattern that depends on the position only
+      last     4  CRC-32 of all before
+
+All numbers are little-endian. As the CRC-32 of a message that ends in its own CRC-32 is a constant,
+checking one needs no slicing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import repeat
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"mqc1"
+HEADER = np.dtype([
+    ("magic", "S4"), ("producer", "<u4"), ("run", "<u8"), ("sequence", "<i8"),
+    ("due_ns", "<i8"), ("sent_ns", "<i8"), ("length", "<u4"),
+])  # fmt: skip
+CRC_SIZE = 4
+SMALLEST = HEADER.itemsize + CRC_SIZE
+_RESIDUE = 0x2144DF1C  # crc32(m + crc32(m)) for every m, see e.g. RFC 1952 and IEEE 802.3 §3.2.9
+
+
+@cache
+def _layout(size: int) -> NDArray[Any]:
+    """One message of `size` bytes with everything that does not vary filled in."""
+    padding = size - SMALLEST
+    layout = np.zeros(1, np.dtype([*HEADER.descr, ("padding", f"V{padding}"), ("crc", "<u4")]))
+    layout["magic"], layout["length"] = MAGIC, size
+    pattern = (np.arange(padding) % 251).astype(np.uint8)
+    layout["padding"] = np.frombuffer(pattern.tobytes(), f"V{padding}") if padding else b""
+    return layout
+
+
+def encode(
+    run: int, producer: int, first: int, due_ns: NDArray[np.int64], sent_ns: int, size: int
+) -> list[bytes]:
+    """Messages number `first` and following, one for each due time; each of `size` bytes."""
+    count = len(due_ns)
+    block = _layout(size).repeat(count)
+    block["run"], block["producer"], block["sent_ns"] = run, producer, sent_ns
+    block["sequence"] = np.arange(first, first + count)
+    block["due_ns"] = due_ns
+    raw = block.tobytes()
+    body = size - CRC_SIZE
+    starts = range(0, count * size, size)
+    block["crc"] = np.fromiter(
+        map(crc32, [raw[start : start + body] for start in starts]), np.uint32, count
+    )
+    raw = block.tobytes()
+    return [raw[start : start + size] for start in starts]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Columns, one row a body. Where `ours` is False the other columns mean nothing."""
+
+    ours: NDArray[np.bool_]
+    """It starts with the header of this run."""
+    intact: NDArray[np.bool_]
+    """It is ours, as long as it says and its CRC is right."""
+    producer: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    sent_ns: NDArray[np.int64]
+
+
+def decode(run: int, bodies: Sequence[bytes]) -> Decoded:
+    """Read what `encode` wrote; a foreign, torn or damaged body is told, never raised."""
+    count, head = len(bodies), HEADER.itemsize
+    raw = b"".join([body[:head] for body in bodies])
+    if len(raw) != count * head:
+        raw = b"".join([body[:head].ljust(head, b"\0") for body in bodies])
+    fields = np.frombuffer(raw, HEADER)
+    lengths = np.fromiter(map(len, bodies), np.int64, count)
+    ours = (fields["magic"] == MAGIC) & (fields["run"] == run)
+    whole = np.fromiter(map(crc32, bodies), np.uint32, count) == _RESIDUE
+    intact = ours & whole & (fields["length"] == lengths)
+
+    def column(name: str) -> NDArray[np.int64]:
+        return np.where(ours, fields[name].astype(np.int64), -1)
+
+    return Decoded(
+        ours, intact, column("producer"), column("sequence"), column("due_ns"), column("sent_ns")
+    )
+
+
+def key(number: int) -> bytes:
+    """The key with this number, as it stands on the wire."""
+    return b"key-%d" % number
+
+
+def keys(first: int, count: int, distinct: int) -> Sequence[bytes | None]:
+    """The keys of messages number `first` and following; none at all when `distinct` is 0."""
+    if not distinct:
+        return list(repeat(None, count))
+    table = _key_table(distinct)
+    return [table[number % distinct] for number in range(first, first + count)]
+
+
+@cache
+def _key_table(distinct: int) -> list[bytes]:
+    return [key(number) for number in range(distinct)]

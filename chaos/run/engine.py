@@ -1,0 +1,334 @@
+"""One run: cluster, load, baseline, faults, drain, verdict, clean-up; in this order, whatever happens.
+
+Everything from the first process on is cleaned up on every way out. The verdict is judged from the
+run directory by the same code as `chaos verify`, also when the run broke off: then it is UNKNOWN,
+unless what is on record is bad enough to FAIL.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+
+from chaos.judge import judge
+from chaos.verdict import Document
+
+from chaos.clusters import Store
+from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, UsageError
+from chaos.experiment import Experiment
+from chaos.history.events import EventLog, Listener
+from chaos.load.workers import Crew, Rates
+from chaos.run.directory import create, write_json
+from chaos.run.provision import Provision, choose_runtime, sweep
+from chaos.run.schedule import Rig, Schedule
+from chaos.run.watch import Watch
+from chaos.spi import Cluster, Json
+from chaos.timing import Interrupted, now_ns, wait_until
+from chaos.undo import UndoLog
+
+_PREPARE_WITHIN_S = 60.0
+_PRODUCERS_END_WITHIN_S = 40.0
+_CONSUMERS_END_WITHIN_S = 20.0
+_READ_BACK_WITHIN_S = 150.0
+_LEAD_S = 0.5
+"""How long before the first fault targets are resolved and plans are made."""
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the experiment. `stop` ends the run early, and in order."""
+
+    runtime: str | None = None
+    keep: bool = False
+    runs: Path = Path("runs")
+    listeners: Sequence[Listener] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. `verdict` is None when not even that could be written; `errors` are for
+    people."""
+
+    directory: Path
+    verdict: Document | None
+    exit_code: int
+    errors: tuple[str, ...]
+
+
+def execute(experiment: Experiment, options: Options) -> Result:
+    """Run an experiment. Raises UsageError or Unavailable before anything is started, and
+    HistoryError when no run directory can be made."""
+    runtime = choose_runtime(experiment, options.runtime)
+    directory = create(options.runs, experiment.name)
+    events = EventLog(directory / "events.jsonl")
+    for listener in options.listeners:
+        events.listen(listener)
+    try:
+        run = _Run(experiment, options, runtime, directory, events)
+        return run.execute()
+    finally:
+        events.close()
+
+
+class _Run:
+    """The state of one run while it goes on."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        options: Options,
+        runtime: str,
+        directory: Path,
+        events: EventLog,
+    ) -> None:
+        self.number = secrets.randbits(63)
+        stream = replace(experiment.stream, name=f"{experiment.stream.name}-{self.number:x}")
+        self.experiment = replace(experiment, stream=stream)
+        self.directory, self.events, self.stop = directory, events, options.stop
+        self.runtime = runtime
+        self.provision = Provision(self.experiment, runtime, options.keep, self._note)
+        self.crew, self.rates = Crew(directory, events), Rates()
+        self.schedule: Schedule | None = None
+        self.watch: Watch | None = None
+        self.problems: list[ChaosError] = []
+        self.interrupted = False
+
+    def execute(self) -> Result:
+        """All of it; the way out is taken whatever happens before, bugs of ours included."""
+        try:
+            self._attempt(self._record_what_runs)
+            if not self.problems:
+                self._attempt(self._perform)
+        finally:
+            self._attempt(self._heal)
+            self._attempt(self._end_load)
+            cluster_end = threading.Thread(target=self._attempt, args=(self._end_cluster,))
+            cluster_end.start()
+            try:
+                verdict = self._judge()
+            finally:
+                cluster_end.join()
+        self._phase("done")
+        return Result(self.directory, verdict, self._exit_code(verdict), self._errors())
+
+    def _attempt(self, act: object) -> None:
+        """Do one part; what goes wrong is kept and told, and the next part is done all the same."""
+        assert callable(act)
+        try:
+            act()
+        except Interrupted as error:
+            self.interrupted = True
+            self.events.add("interrupted", why=f"while waiting for: {error}")
+        except ChaosError as error:
+            self.problems.append(error)
+            self.events.add("error", why=str(error), exit_code=error.exit_code)
+
+    # ------------------------------------------------------------------------------- the parts
+
+    def _record_what_runs(self) -> None:
+        write_json(self.directory / "experiment.json", self.experiment.resolved)
+        packages = ("mqchaos", "confluent-kafka", "pyarrow", "numpy")
+        self.events.add(
+            "run", run=f"{self.number:x}", name=self.experiment.name, seed=self.experiment.seed,
+            runtime=self.runtime, stream=self.experiment.stream.name,
+            versions={"python": platform.python_version()} | {p: version(p) for p in packages},
+        )  # fmt: skip
+
+    def _perform(self) -> None:
+        cluster = self._start_cluster()
+        self._start_load(cluster)
+        store = self.provision.store
+        assert store
+        self._let_faults_happen(cluster, store)
+        self._finish_load()
+
+    def _start_cluster(self) -> Cluster:
+        self._phase("start")
+        sweep(self._note)
+        self._check()
+        cluster = self.provision.start()
+        self._phase("ready")
+        self.provision.await_ready(cluster, self.stop)
+        self.provision.mark_ready()
+        assert self.provision.store
+        self.events.add(
+            "cluster", id=self.provision.store.state.id, reused=self.provision.reused,
+            clients={name: str(address) for name, address in cluster.clients.items()},
+        )  # fmt: skip
+        self._phase("prepare")
+        broker, stream = self.experiment.broker, self.experiment.stream
+        broker.prepare(cluster.clients, stream, _PREPARE_WITHIN_S)
+        self.watch = Watch(broker.observer(cluster.clients, stream), self.events)
+        return cluster
+
+    def _start_load(self, cluster: Cluster) -> None:
+        about: Json = {
+            "run": self.number,
+            "stream": self.experiment.stream.name,
+            "experiment": self.experiment.resolved,
+            "clients": {name: (at.host, at.port) for name, at in cluster.clients.items()},
+        }
+        write_json(self.directory / "workers.json", about)
+        load, phases = self.experiment.load, self.experiment.phases
+        self.crew.start(load.producers.count, load.consumers.count, self.stop)
+        go_ns = now_ns() + 100_000_000
+        self.crew.go(go_ns)
+        self.start_ns = go_ns + int(phases.warm_up_s * 1e9)
+        self._phase("warm-up", until_ns=self.start_ns)
+        self._sleep_until(self.start_ns)
+        self.events.add("load", what="started", time_ns=self.start_ns)
+
+    def _let_faults_happen(self, cluster: Cluster, store: Store) -> None:
+        experiment = self.experiment
+        first_s = min((step.at_s for step in experiment.faults), default=0.0)
+        first_ns = self.start_ns + int(first_s * 1e9)
+        end_ns = self.start_ns + int(experiment.load_end_s * 1e9)
+        self._phase("baseline", until_ns=first_ns)
+        self._sleep_until(first_ns - int(_LEAD_S * 1e9))
+        schedule = Schedule(experiment, self.events, UndoLog(store.undo_path), self.stop)
+        assert self.watch
+        random = Random(experiment.seed)
+        schedule.plan(Rig(cluster, experiment, self.watch.look(), random))
+        self.schedule = schedule
+        schedule.start(cluster, self.start_ns)
+        self._sleep_until(first_ns)
+        settle_ns = int(experiment.phases.settle_s * 1e9)
+        self._phase("faults", until_ns=end_ns - settle_ns)
+        while not schedule.timed_over():
+            self._sleep_until(now_ns() + 50_000_000)
+        # A heal may have taken longer than planned: the time to settle counts from its end.
+        self.load_end_ns = max(end_ns, now_ns() + settle_ns) if experiment.faults else end_ns
+        self._phase("settle", until_ns=self.load_end_ns)
+        self._sleep_until(self.load_end_ns)
+
+    def _finish_load(self) -> None:
+        """Stop sending, read everything back, wait until consumers have seen all of it."""
+        self._phase("drain")
+        self._record_load_end(self.load_end_ns)
+        self._heal()
+        self.crew.stop_producers(self.load_end_ns, _PRODUCERS_END_WITHIN_S, self.stop)
+        self._phase("read-back")
+        goal = self._read_back()
+        self._phase("drain")
+        self._drain(goal)
+        self.crew.stop_consumers(_CONSUMERS_END_WITHIN_S, self.stop)
+
+    def _record_load_end(self, end_ns: int) -> None:
+        load = self.experiment.load.producers
+        due = int((end_ns - self.start_ns) / 1e9 * load.rate / load.count)
+        self.events.add(
+            "load", what="ended", time_ns=end_ns, due={str(n): due for n in range(load.count)}
+        )
+
+    def _read_back(self) -> dict[str, int]:
+        """The highest stored offset of each partition, which consumers have to reach."""
+        if hasattr(self.experiment.broker, "stored"):
+            found = self.crew.read_back(_READ_BACK_WITHIN_S, self.stop)
+            return dict(found.get("highest", {}))
+        goal: dict[str, int] = {}
+        for worker in self.crew.producers:
+            for partition, offset in worker.stats.get("highest", {}).items():
+                goal[partition] = max(goal.get(partition, -1), offset)
+        return goal
+
+    def _drain(self, goal: dict[str, int]) -> None:
+        def reached() -> bool:
+            seen: dict[str, int] = {}
+            for worker in self.crew.consumers:
+                for partition, offset in worker.stats.get("highest", {}).items():
+                    seen[partition] = max(seen.get(partition, -1), offset)
+            return all(seen.get(partition, -1) >= offset for partition, offset in goal.items())
+
+        limit_s = self.experiment.phases.drain_s
+        try:
+            wait_until(
+                reached, "consumers to see everything", limit_s, every_s=0.05, stop=self.stop
+            )
+        except DeadlineExceeded:
+            # Not an error: what was not delivered by now is counted, as "not yet".
+            self.events.add("drain", what="deadline", seconds=limit_s)
+
+    # ---------------------------------------------------------------------------- the way out
+
+    def _heal(self) -> None:
+        if self.schedule:
+            try:
+                self.schedule.end()
+            finally:
+                self.schedule = None
+
+    def _end_load(self) -> None:
+        if self.watch:
+            self.watch.end()
+        self.crew.end()
+
+    def _end_cluster(self) -> None:
+        store = self.provision.store
+        if store:
+            try:
+                store.attach().save_logs(self.directory / "logs")
+            except (ChaosError, OSError) as error:
+                self._note(f"broker logs are not saved: {error}")
+        self.provision.end()
+
+    def _judge(self) -> Document | None:
+        self._phase("verify")
+        producer = self.experiment.load.producers.settings
+        consumer = self.experiment.load.consumers.settings
+        try:
+            caveats = self.experiment.broker.caveats(self.experiment.stream, producer, consumer)
+            return judge(self.directory, self.experiment.verifiers, caveats)
+        except ChaosError as error:
+            self.problems.append(error)
+            return None
+
+    def _exit_code(self, verdict: Document | None) -> int:
+        """What went wrong with the run comes before what the run says; see design, exit codes."""
+        codes = {error.exit_code for error in self.problems}
+        if self.events.error:
+            codes.add(self.events.error.exit_code)
+        for code in (HealError.exit_code, ChaosError.exit_code, UsageError.exit_code):
+            if code in codes:
+                return code
+        if self.interrupted or self.stop.is_set():
+            return INTERRUPTED
+        if verdict is None:
+            return ClusterError.exit_code
+        return verdict.exit_code
+
+    def _errors(self) -> tuple[str, ...]:
+        told = [str(error) for error in self.problems]
+        return (*told, str(self.events.error)) if self.events.error else tuple(told)
+
+    # ------------------------------------------------------------------------------- helpers
+
+    def _phase(self, phase: str, **fields: int) -> None:
+        self.events.add("phase", phase=phase, **fields)
+
+    def _note(self, text: str) -> None:
+        self.events.add("note", text=text)
+
+    def _check(self) -> None:
+        if self.events.error:
+            raise self.events.error
+        if self.stop.is_set():
+            raise Interrupted("the next phase")
+
+    def _sleep_until(self, time_ns: int) -> None:
+        """Wait, telling the rates once a second. Raises Interrupted, HistoryError, ClusterError."""
+        while (left_s := (time_ns - now_ns()) / 1e9) > 0:
+            self._check()
+            self.rates.tell(self.crew, self.events)
+            if self.crew.producers and not any(worker.alive for worker in self.crew.producers):
+                raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")
+            self.stop.wait(min(left_s, 0.2))
+        self._check()

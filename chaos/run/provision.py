@@ -1,0 +1,156 @@
+"""Getting hold of a cluster that is ready: a kept one that was proved clean, or a new one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from chaos.clusters import Store, create, directories, find_kept, open_store
+from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, Unavailable, UsageError
+from chaos.experiment import AUTO, Experiment, place_problems
+from chaos.heal import clean_up, restore
+from chaos.reaper import Reaper
+from chaos.recorded import fields_of
+from chaos.registry import load, names
+from chaos.spi import Cluster, Json, Meshed, NodeState, Runtime
+from chaos.timing import wait_until
+
+READY_WITHIN_S = 120.0
+_LOOK_S = 2.0
+Tell = Callable[[str], None]
+
+
+def choose_runtime(experiment: Experiment, wanted: str | None) -> str:
+    """The runtime by name: the one asked for, or with `auto` the fullest one that works here.
+
+    Raises Unavailable with what would help, UsageError when a fault cannot be done there.
+    """
+    name = wanted or experiment.runtime
+    if name == AUTO:
+        name = _first_that_works(experiment)
+    runtime = load("runtimes", name)
+    if problems := place_problems(experiment, name, runtime):
+        raise UsageError(problems)
+    if reasons := runtime().check(experiment.broker):
+        raise Unavailable(f"runtime {name} cannot be used: " + "; ".join(reasons))
+    return name
+
+
+def _first_that_works(experiment: Experiment) -> str:
+    """Meshed runtimes first, as they can do every fault."""
+    reasons = []
+    for name in sorted(
+        names("runtimes"), key=lambda name: (not load("runtimes", name).meshed, name)
+    ):
+        found: Runtime = load("runtimes", name)()
+        if not (why := found.check(experiment.broker)):
+            return name
+        reasons.append(f"{name}: {'; '.join(why)}")
+    raise Unavailable("no runtime works here. " + ". ".join(reasons))
+
+
+def sweep(tell: Tell) -> None:
+    """Heal and remove what earlier runs left; kept clusters are healed and stay.
+
+    What cannot be cleaned up is told and left to `chaos heal`: it is no reason not to run.
+    """
+    for directory in directories():
+        store = open_store(directory)
+        if store is None:
+            continue
+        if store.state.keep and store.state.ready:
+            store.release()  # it is healed when it is reused
+            continue
+        try:
+            clean_up(store, tell)
+        except ChaosError as error:
+            tell(f"cluster {directory.name} of an earlier run is not cleaned up: {error}")
+
+
+class Provision:
+    """A cluster for one run, with its lock, its reaper and its end."""
+
+    def __init__(self, experiment: Experiment, runtime: str, keep: bool, tell: Tell) -> None:
+        self._experiment, self._runtime, self._keep, self._tell = experiment, runtime, keep, tell
+        self._reaper: Reaper | None = None
+        self.store: Store | None = None
+        self.reused = False
+
+    def start(self) -> Cluster:
+        """Reuse or start; it may not be ready yet. Raises ClusterError."""
+        broker = {"broker": self._experiment.broker_name, **fields_of(self._experiment.broker)}
+        cluster = self._reuse(broker)
+        if cluster is None:
+            self.store = create(self._runtime, broker, self._keep)
+            self._reaper = Reaper(self.store.directory)
+            cluster = self.store.start()
+        return cluster
+
+    def _reuse(self, broker: Json) -> Cluster | None:
+        store = find_kept(self._runtime, broker)
+        if store is None:
+            return None
+        self.store, self._reaper = store, Reaper(store.directory)
+        try:
+            restore(store, self._tell)
+            cluster = store.attach()
+            self.await_ready(cluster, threading.Event())
+            self._experiment.broker.reset(cluster.clients, READY_WITHIN_S)
+            _prove_links_free(cluster)
+        except ChaosError as error:
+            self._tell(f"kept cluster {store.state.id} is not clean, starting anew: {error}")
+            store.remove()
+            self._reaper.dismiss()
+            self.store = self._reaper = None
+            return None
+        self._tell(f"reusing kept cluster {store.state.id}, proved clean")
+        self.reused = True
+        return cluster
+
+    def await_ready(self, cluster: Cluster, stop: threading.Event) -> None:
+        """Wait until the broker says that nothing is missing. Raises ClusterError with the last log
+        lines of whoever is to blame."""
+        missing = "nothing was seen yet"
+
+        def ready() -> bool:
+            nonlocal missing
+            if dead := [n.name for n in cluster.nodes.values() if n.state() is NodeState.DEAD]:
+                raise ClusterError(f"ended while starting: {', '.join(dead)}{_logs(cluster, dead)}")
+            missing = self._experiment.broker.ready(cluster.clients, _LOOK_S)
+            return not missing
+
+        try:
+            wait_until(ready, "cluster to be ready", READY_WITHIN_S, stop=stop)
+        except DeadlineExceeded as error:
+            logs = _logs(cluster, list(cluster.nodes))
+            raise ClusterError(f"{error}: {missing}{logs}") from error
+
+    def mark_ready(self) -> None:
+        """From now on it may be kept."""
+        if self.store:
+            self.store.update(ready=True, keep=self.store.state.keep or self._keep)
+
+    def end(self) -> None:
+        """Remove it, or leave it healed when it is to be kept. Raises HealError, ClusterError."""
+        try:
+            if self.store:
+                clean_up(self.store, self._tell)
+        finally:
+            if self._reaper:
+                self._reaper.dismiss()
+            self.store = self._reaper = None
+
+
+def _logs(cluster: Cluster, names: list[str]) -> str:
+    parts = []
+    for name in names:
+        lines = "\n    ".join(cluster.nodes[name].log_tail(12))
+        parts.append(f"\n  last lines of {name}:\n    {lines}")
+    return "".join(parts)
+
+
+def _prove_links_free(cluster: Cluster) -> None:
+    if isinstance(cluster, Meshed):
+        for (source, target), link in cluster.links.items():
+            if left := link.imposed():
+                raise ClusterError(f"link {source} -> {target} still has {sorted(left)}")

@@ -1,0 +1,140 @@
+"""The faults of a run, each on a thread of its own, so that they may overlap."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from random import Random
+
+from chaos.errors import HealError, UsageError
+from chaos.experiment import Experiment, Step
+from chaos.guard import Guard, Stage
+from chaos.history.events import EventLog
+from chaos.recorded import fields_of
+from chaos.spi import Cluster, View
+from chaos.targets import parse_target, resolve
+from chaos.timing import now_ns
+from chaos.undo import UndoLog
+
+
+@dataclass
+class Rig:
+    """spi.Rig: every target means what it meant in `view`, whenever it is asked for."""
+
+    cluster: Cluster
+    experiment: Experiment
+    view: View
+    random: Random
+    _resolved: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def resolve(self, target: str) -> tuple[str, ...]:
+        """See spi.Rig."""
+        if target not in self._resolved:
+            self._resolved[target] = resolve(
+                parse_target(target), self.experiment.broker, self.view,
+                list(self.cluster.nodes), self.random,
+            )  # fmt: skip
+        return self._resolved[target]
+
+
+class Schedule:
+    """All faults: planned together before the first act, then each injected and healed in time."""
+
+    def __init__(
+        self, experiment: Experiment, events: EventLog, undo: UndoLog, stop: threading.Event
+    ) -> None:
+        self._stop = stop
+        self._load_over = threading.Event()
+        self._lives: dict[str, Future[None]] = {}
+        self._guards: Mapping[str, tuple[Step, Guard]] = {
+            step.id: (
+                step,
+                Guard(step.id, step.name, fields_of(step.fault), step.fault, events, undo),
+            )
+            for step in experiment.faults
+        }
+
+    @property
+    def active(self) -> Sequence[str]:
+        """What is on now, for people."""
+        stages = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED, Stage.HEALING}
+        return [
+            f"{guard.name} on {', '.join(guard.injection.nodes)}"
+            for _, guard in self._guards.values()
+            if guard.stage in stages and guard.injection.nodes
+        ]
+
+    def plan(self, rig: Rig) -> None:
+        """Decide everything. Raises FaultError, or UsageError when two faults would fight."""
+        for _, guard in self._guards.values():
+            guard.plan(rig, rig.random)
+        steps = list(self._guards.values())
+        for number, (step, guard) in enumerate(steps):
+            for other, another in steps[number + 1 :]:
+                both = set(guard.injection.nodes) & set(another.injection.nodes)
+                same = step.fault.claims == other.fault.claims
+                if both and same and step.at_s < _until_s(other) and other.at_s < _until_s(step):
+                    raise UsageError(
+                        f"{step.id} and {other.id} overlap in time and would both act on the "
+                        f"{step.fault.claims} of {', '.join(sorted(both))}: move one of them"
+                    )
+
+    def start(self, cluster: Cluster, start_ns: int) -> None:
+        """Let each fault wait for its time, counted from `start_ns`."""
+        if not self._guards:
+            return
+        pool = ThreadPoolExecutor(len(self._guards), "fault")
+        for step, guard in self._guards.values():
+            self._lives[step.id] = pool.submit(self._live, step, guard, cluster, start_ns)
+        pool.shutdown(wait=False)
+
+    def timed_over(self) -> bool:
+        """Whether all faults with an end of their own are over."""
+        timed = [step.id for step, _ in self._guards.values() if step.for_s is not None]
+        return all(self._lives[identity].done() for identity in timed)
+
+    def end(self) -> None:
+        """The load is over (or the run is stopped): heal what is still on. Raises HealError."""
+        self._load_over.set()
+        wait(self._lives.values())
+        raised = [error for life in self._lives.values() if (error := life.exception())]
+        for error in raised:
+            if not isinstance(error, HealError):
+                raise error
+        if raised:
+            raise HealError("\n".join(map(str, raised)))
+
+    def _live(self, step: Step, guard: Guard, cluster: Cluster, start_ns: int) -> None:
+        if not self._sleep_until(start_ns + int(step.at_s * 1e9), self._stop):
+            guard.skip("the run was stopped before its time")
+            return
+        try:
+            guard.inject(cluster, self._stop)
+            if step.for_s is None:
+                self._load_over.wait()
+            else:
+                self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9), self._stop)
+            guard.look_again(cluster)
+        finally:
+            guard.heal(cluster, self._held_by_others(guard))
+
+    @staticmethod
+    def _sleep_until(time_ns: int, stop: threading.Event) -> bool:
+        """False when it was ended by `stop`."""
+        return not stop.wait(max(0, time_ns - now_ns()) / 1e9)
+
+    def _held_by_others(self, own: Guard) -> Collection[str]:
+        on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED}
+        return {
+            name
+            for _, guard in self._guards.values()
+            if guard is not own and guard.stage in on
+            for name in guard.injection.nodes
+        }
+
+
+def _until_s(step: Step) -> float:
+    return math.inf if step.for_s is None else step.at_s + step.for_s

@@ -1,0 +1,49 @@
+"""The experiments that come with the toolkit, against the plug-ins that are installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chaos import registry
+from chaos.experiment import Experiment, load_experiment, place_problems
+
+ROOT = Path(__file__).parents[2] / "experiments"
+SHIPPED = sorted(ROOT.rglob("*.yaml"))
+
+
+def test_there_are_some() -> None:
+    """The tests below look at something, the main one included."""
+    assert ROOT / "broker-down.yaml" in SHIPPED
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_it_can_be_run_and_repeated(path: Path) -> None:
+    """Nothing is wrong with it, some runtime can do it, and its resolved form is the same again."""
+    experiment = load_experiment(path)
+    runtimes = list(registry.names("runtimes"))
+    able = [n for n in runtimes if not place_problems(experiment, n, registry.load("runtimes", n))]
+    assert able
+    again = Experiment.from_resolved(json.loads(json.dumps(experiment.resolved)))
+    assert again == experiment
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_it_says_what_it_teaches(path: Path) -> None:
+    """It is named like its file, begins with comments for people, and has an about text."""
+    experiment = load_experiment(path)
+    assert experiment.name == path.stem
+    assert experiment.about
+    text = path.read_text()
+    assert text.startswith("# ")
+    assert len(text.partition("\n\n")[0].splitlines()) <= 10
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_unsafe_ones_have_unsafe_settings(path: Path) -> None:
+    """The broker's own caveats about loss tell the two kinds apart."""
+    it = load_experiment(path)
+    caveats = it.broker.caveats(it.stream, it.load.producers.settings, it.load.consumers.settings)
+    assert any(caveat.question == "loss" for caveat in caveats) is ("unsafe" in path.parts)

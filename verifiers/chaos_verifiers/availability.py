@@ -1,0 +1,175 @@
+"""Availability: how much of the load was served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaos.spi import Batch, Duration, Facts, Figure, Finding, Json, Verdict
+from chaos_verifiers import gaps, records
+from chaos_verifiers.gaps import Spans, Track, Tracks
+from chaos_verifiers.records import Messages
+
+
+@dataclass
+class State:
+    """When whom was served, which messages were served in time, and some due times by producer:
+    rows of sequence and due time, every row of a small batch and a thousand of a large one."""
+
+    acks: Tracks = field(default_factory=dict)
+    served: Messages = field(default_factory=lambda: Messages(np.bool_))
+    dues: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Availability:
+    """The share of the due messages that was acknowledged, and the longest times in which a client
+    got no acknowledgement at all, or a partition gave none.
+
+    Load is open: what was due and could not even be handed over counts as not served. What the
+    baseline before the first fault does not meet cannot be blamed on a fault and gives UNKNOWN.
+
+    Proved: the counts (the window of the load may be off by one message of a producer), and that no
+    acknowledgement came in the times that are told. Not proved: anything about a partition that
+    never acknowledged anything, as nothing tells that there is one.
+    """
+
+    min_share: float | None = None
+    """Least share of due messages to be served for a PASS, 0 to 1."""
+    max_gap: Duration | None = None
+    """Longest time without an acknowledgement for any client, or from any partition, for a PASS."""
+    within: Duration | None = None
+    """Count a message as served only if acknowledged so soon after its due time."""
+
+    question: ClassVar[str] = "How much of the load was served?"
+    tables: ClassVar[frozenset[str]] = frozenset({"sends"})
+
+    def start(self) -> State:
+        """See Verifier."""
+        return State()
+
+    def fold(self, state: State, batch: Batch) -> State:
+        """See Verifier."""
+        if not len(batch):
+            return state
+        acked = records.acknowledged(batch)
+        gaps.follow(state.acks, acked.client, acked["partition"], acked["done_ns"])
+        in_time = acked
+        if self.within is not None:
+            late_ns = acked["done_ns"] - acked["due_ns"]
+            in_time = records.select(acked, late_ns <= self.within * 1e9)
+        for key, _, places in records.by_page(batch.producer, in_time["sequence"]):
+            state.served.page(key)[places] = True
+        some = slice(None, None, 1 + len(batch) // 1000)
+        sample = np.column_stack([batch["sequence"][some], batch["due_ns"][some]])
+        state.dues.setdefault(batch.producer, []).append(sample)
+        return state
+
+    def merge(self, a: State, b: State) -> State:
+        """See Verifier."""
+        gaps.merge(a.acks, b.acks)
+        a.served.merge(b.served, np.bitwise_or)
+        for producer, samples in b.dues.items():
+            a.dues.setdefault(producer, []).extend(samples)
+        return a
+
+    def finish(self, state: State, facts: Facts) -> Finding:
+        """See Verifier."""
+        due = sum(facts.due.values())
+        if not due:
+            return Finding(Verdict.UNKNOWN, "It is not on record how many messages were due.")
+        before_ns = min([f.started_ns for f in facts.faults], default=facts.load_ended_ns)
+        rows = sorted(_rows(state, facts, before_ns), key=lambda row: -row["gap_s"])
+        share = _served(state, facts, facts.due) / due
+        figures = (
+            Figure("served", share, "share", *_at_least(share, self.min_share)),
+            records.at_most("longest gap", rows[0]["gap_s"], self.max_gap, "s"),
+            Figure("served before the first fault", _early(state, facts, before_ns), "share"),
+            Figure("longest gap before the first fault", max(r["usual_s"] for r in rows), "s"),
+            Figure("longest gap of all clients", _overall_s(state, facts), "s"),
+            Figure("due", due, "messages"),
+        )
+        told = f"{share:.2%} of {due:,} due messages were served; {rows[0]['who']} had the longest"
+        told += f" gap, {rows[0]['gap_s']:.3f} s."
+        if (missed := self._missed_before(figures)) is not None:
+            return Finding(Verdict.UNKNOWN, missed, figures, tuple(rows))
+        failed = any(figure.ok is False for figure in figures)
+        return Finding(Verdict.FAIL if failed else Verdict.PASS, told, figures, tuple(rows))
+
+    def _missed_before(self, figures: tuple[Figure, ...]) -> str | None:
+        """What the baseline did not meet."""
+        share, gap_s = figures[2].value, figures[3].value or 0.0
+        if self.min_share is not None and share is not None and share < self.min_share:
+            return f"Already before the first fault only {share:.2%} of the messages were served."
+        if self.max_gap is not None and gap_s > self.max_gap:
+            return f"Already before the first fault there was a gap of {gap_s:.3f} s."
+        return None
+
+
+def _at_least(share: float, least: float | None) -> tuple[str, bool | None]:
+    return ("", None) if least is None else (f">= {least:g}", share >= least)
+
+
+def _before(samples: list[NDArray[np.int64]], time_ns: int) -> int:
+    """How many messages of a producer were due before a time; at most one too few where it lies
+    between two samples, as numbers and due times both go up evenly there."""
+    known = np.unique(np.concatenate(samples), axis=0)
+    place = int(np.searchsorted(known[:, 1], time_ns))
+    if place == 0:
+        return 0
+    sequence, due_ns = known[place - 1].tolist()
+    if place == len(known):
+        return int(sequence) + 1
+    steps, span_ns = (known[place] - known[place - 1]).tolist()
+    # Due times are cut to whole ns, so 2 ns less: better one too few than one that was not due.
+    between = max(0, time_ns - 2 - due_ns) * steps // span_ns
+    return int(sequence + 1 + between)
+
+
+def _served(state: State, facts: Facts, counts: Mapping[int, int]) -> int:
+    """How many were served of so many messages of each producer, from the start of the load on."""
+    served = 0
+    for producer, count in counts.items():
+        if producer in state.dues:
+            first = _before(state.dues[producer], facts.load_started_ns)
+            served += state.served.count_between(producer, first, first + count)
+    return served
+
+
+def _early(state: State, facts: Facts, before_ns: int) -> float | None:
+    """The share that was served before the first fault; None when nothing was due then."""
+    counts = {
+        producer: _before(samples, before_ns) - _before(samples, facts.load_started_ns)
+        for producer, samples in state.dues.items()
+    }
+    due = sum(counts.values())
+    return _served(state, facts, counts) / due if due else None
+
+
+def _overall_s(state: State, facts: Facts) -> float:
+    return gaps.length_ns(_while_loaded(state.acks.values(), facts)) / 1e9
+
+
+def _while_loaded(tracks: Iterable[Track], facts: Facts) -> Spans:
+    """The gaps that they have in common, cut to the time in which load was offered."""
+    spans = gaps.together(tracks, facts.load_started_ns, facts.load_ended_ns)
+    return np.clip(spans, facts.load_started_ns, facts.load_ended_ns)
+
+
+def _rows(state: State, facts: Facts, before_ns: int) -> Iterator[Json]:
+    silent = {f"producer-{number}" for number, due in facts.due.items() if due}
+    tracks = {name: list(some) for name, some in gaps.by_client(state.acks).items()}
+    for number, some in gaps.by_partition(state.acks).items():
+        tracks[f"partition {number}"] = some
+    for who in sorted(tracks.keys() | silent):
+        spans = _while_loaded(tracks.get(who, []), facts)
+        start, end = gaps.longest(spans)
+        usual = gaps.inside(spans, facts.load_started_ns, before_ns)
+        yield {
+            "who": who, "gap_s": (end - start) / 1e9, "from_ns": start, "until_ns": end,
+            "usual_s": gaps.length_ns(usual) / 1e9,
+        }  # fmt: skip
