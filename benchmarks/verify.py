@@ -72,7 +72,9 @@ def generate(run: Path, messages: int) -> None:
 
 
 def _due_ns(producer: int, sequence: Numbers) -> Numbers:
-    return ORIGIN_NS + ((sequence * PRODUCERS + producer) * (1_000_000_000 // RATE)).astype(np.int64)
+    return ORIGIN_NS + ((sequence * PRODUCERS + producer) * (1_000_000_000 // RATE)).astype(
+        np.int64
+    )
 
 
 def _offset(producer: int, sequence: Numbers) -> Numbers:
@@ -88,7 +90,9 @@ def _write_sends(run: Path, producer: int, each: int, outage_ns: int) -> None:
     for start in range(0, each, ROWS):
         sequence = np.arange(start, min(start + ROWS, each))
         # Acknowledgements overtake each other a little, as those of several brokers do.
-        sequence = sequence[np.argsort(np.arange(len(sequence)) + rng.integers(0, 50, len(sequence)))]
+        sequence = sequence[
+            np.argsort(np.arange(len(sequence)) + rng.integers(0, 50, len(sequence)))
+        ]
         partition = sequence % PARTITIONS
         due_ns = _due_ns(producer, sequence)
         done_ns = np.maximum.accumulate(due_ns) + 2_000_000

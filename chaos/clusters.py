@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from chaos.errors import ClusterError
@@ -38,21 +38,27 @@ def home() -> Path:
     return Path(base) / "mqchaos"
 
 
+def _chosen_images() -> dict[str, str]:
+    chosen = ((n, v) for n, v in os.environ.items() if n.startswith("CHAOS_"))
+    return {name: value for name, value in chosen if name.endswith("_IMAGE")}
+
+
 @dataclass(frozen=True)
 class State:
-    """What has to be known to find a cluster again. `broker` holds the plug-in's name and fields."""
+    """What has to be known to find a cluster again. `broker` holds the plug-in's name and fields,
+    `images` the variables that chose container images when it was made."""
 
     id: str
     runtime: str
     broker: Json
     keep: bool
     ready: bool = False
+    images: dict[str, str] = field(default_factory=_chosen_images)
 
     @property
     def key(self) -> str:
         """Equal for clusters that can stand in for each other."""
-        images = {name: value for name, value in os.environ.items() if name.endswith("_IMAGE")}
-        text = json.dumps([self.runtime, self.broker, images], sort_keys=True)
+        text = json.dumps([self.runtime, self.broker, self.images], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -60,7 +66,8 @@ class Store:
     """One cluster's directory, locked for as long as this object holds it."""
 
     def __init__(self, directory: Path, state: State, lock: int) -> None:
-        self.directory, self.state, self._lock = directory, state, lock
+        self.directory, self.state = directory, state
+        self._lock: int | None = lock
 
     @property
     def undo_path(self) -> Path:
@@ -86,9 +93,13 @@ class Store:
         """Find it again; see Runtime.attach."""
         return self.runtime().attach(self.broker(), self.directory / "runtime")
 
-    def update(self, **changes: bool) -> None:
-        """Change the state, on disk as well."""
-        self.state = replace(self.state, **changes)
+    def update(self, *, keep: bool | None = None, ready: bool | None = None) -> None:
+        """Change the state, on disk as well; None leaves a part as it is."""
+        self.state = replace(
+            self.state,
+            keep=self.state.keep if keep is None else keep,
+            ready=self.state.ready if ready is None else ready,
+        )
         write_whole(self.directory / "state.json", json.dumps(asdict(self.state), indent=1))
 
     def remove(self) -> None:
@@ -98,9 +109,11 @@ class Store:
         self.release()
 
     def release(self) -> None:
-        """Give up the lock; the cluster stays as it is."""
-        with suppress(OSError):
-            os.close(self._lock)
+        """Give up the lock, once; the cluster stays as it is."""
+        # Closed a second time the number would be that of a file that somebody opened since.
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
 
 def _lock(directory: Path, timeout_s: float) -> int | None:

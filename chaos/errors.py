@@ -27,7 +27,7 @@ class ChaosError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with the input; `where` is `file:line:column` or a command line option."""
+    """One thing that is wrong with the input. `where` is `file:line:column`, or an option."""
 
     where: str
     what: str

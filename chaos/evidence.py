@@ -6,14 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 from chaos.facts import Story
 from chaos.history.reader import Row, Wanted, look_up
-from chaos.spi import Anomaly, Finding, Json, Outcome
+from chaos.spi import Anomaly, Finding, Outcome
 from chaos.verdict import Evidence, Position, Received
 
 _Key = tuple[int, int, int, int]
 """(producer, sequence, -1, -1) for messages of ours, (-1, -1, partition, offset) for others."""
+
+_Values = Mapping[str, Any]
+"""One record, by column."""
 
 
 def collect(
@@ -73,7 +77,7 @@ def _evidence(question: str, anomaly: Anomaly, rows: Sequence[Row], story: Story
     )
 
 
-def _place(anomaly: Anomaly, send: Json, copies: Sequence[Row]) -> dict[str, int | None]:
+def _place(anomaly: Anomaly, send: _Values, copies: Sequence[Row]) -> dict[str, int | None]:
     """What the verifier said; else where it was acknowledged; else where it came out."""
     for values in (vars(anomaly), send, *(row.values for row in copies)):
         if values.get("partition", -1) >= 0:
@@ -82,7 +86,7 @@ def _place(anomaly: Anomaly, send: Json, copies: Sequence[Row]) -> dict[str, int
     return {"partition": None, "offset": None}
 
 
-def _moment_ns(send: Json, copies: Sequence[Row]) -> int | None:
+def _moment_ns(send: _Values, copies: Sequence[Row]) -> int | None:
     """When it was acknowledged, else sent, else when it came out."""
     if send:
         return int(send["done_ns"] if send["outcome"] == Outcome.OK else send["sent_ns"])

@@ -18,10 +18,17 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def append_durably(path: Path, line: str) -> None:
-    """Append one line; it is on the disk when this returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Append one line; it is on the disk when this returns.
+
+    A torn line before it, left by a crash or a full disk, is ended first.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, line.encode() + b"\n")
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        left = b"\n" * torn + line.encode() + b"\n"
+        while left:  # a disk that is nearly full takes a part and says so only the next time
+            left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

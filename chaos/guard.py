@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from enum import StrEnum
 from random import Random
 
-from chaos.errors import ChaosError, DeadlineExceeded, HealError
+from chaos.errors import ChaosError, DeadlineExceeded, FaultError, HealError
 from chaos.history.events import EventLog
 from chaos.spi import Cluster, Effect, Fault, Injection, Json, NodeState, Presence, Rig
 from chaos.timing import Interrupted, wait_until
@@ -56,24 +56,33 @@ class Guard:
     ) -> None:
         self.id, self.name, self.fault, self.stage = identity, name, fault, Stage.NEW
         self.injection = Injection(())
+        self.look_s = 0.0
+        """How long it took to measure its effect the last time."""
         self._parameters, self._events, self._undo = parameters, events, undo
         self._entry: Entry | None = None
+        self._running: tuple[str, ...] = ()
 
     def plan(self, rig: Rig, random: Random) -> None:
-        """Let the fault decide; nothing is changed. Raises FaultError."""
+        """Let the fault decide; nothing is changed. Raises FaultError, ClusterError."""
         self.injection = self.fault.plan(rig, random)
+        nodes = rig.cluster.nodes.values()
+        self._running = tuple(n.name for n in nodes if n.state() is not NodeState.DEAD)
         self._move(Stage.PLANNED, "planned", nodes=self.injection.nodes)
 
     def inject(self, cluster: Cluster, stop: threading.Event) -> bool:
         """Record, inject, and wait for the proof; whether it was proved.
 
-        Raises HealError when it cannot be recorded; then nothing was done.
+        What cannot be recorded is not injected.
         """
         entry = Entry(
             self.id, self.name, self._parameters, self.injection.nodes, self.injection.data,
-            tuple(n.name for n in cluster.nodes.values() if n.state() is not NodeState.DEAD),
+            self._running,
         )  # fmt: skip
-        self._undo.record(entry)
+        try:
+            self._undo.record(entry)
+        except FaultError as error:
+            self.skip(str(error))
+            return False
         self._entry = entry
         self._move(Stage.RECORDED, "attempt", nodes=self.injection.nodes)
         try:
@@ -111,10 +120,10 @@ class Guard:
         self._move(Stage.HEALING, "heal")
         try:
             effect = heal_entry(cluster, self._entry, self.fault, held, self._consequence)
+            self._undo.done(self.id)
         except HealError as error:
             self._move(Stage.FAILED, "failed", why=str(error))
             raise
-        self._undo.done(self.id)
         self._move(Stage.GONE, "gone", figures=effect.figures)
 
     def skip(self, why: str) -> None:
@@ -134,13 +143,17 @@ class Guard:
         last: list[Effect] = []
 
         def look() -> Effect | None:
+            started_s = time.monotonic()
             effect = self.fault.in_effect(cluster, self.injection)
+            self.look_s = time.monotonic() - started_s
             last[:] = [effect]
             return effect if effect.presence is wanted else None
 
         try:
             return wait_until(look, f"effect of {self.name}", timeout_s, every_s=0.05, stop=stop)
         except DeadlineExceeded as error:
+            if not last:  # a deadline of the measurement's own
+                raise
             raise DeadlineExceeded(error.what, timeout_s, str(last[-1].figures)) from error
 
 

@@ -1,4 +1,4 @@
-"""Undoing what a run left behind: used by the reaper, by `chaos heal` and before a cluster is reused."""
+"""Undoing what a run left behind: for the reaper, `chaos heal`, and a cluster that is reused."""
 
 from __future__ import annotations
 

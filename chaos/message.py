@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
-from typing import Any
-from zlib import crc32
+from struct import Struct
 
 import numpy as np
+from isal.isal_zlib import crc32  # the one of zlib, seven times as fast
 from numpy.typing import NDArray
 
 MAGIC = b"mqc1"
@@ -33,38 +33,35 @@ HEADER = np.dtype([
     ("due_ns", "<i8"), ("sent_ns", "<i8"), ("length", "<u4"),
 ])  # fmt: skip
 CRC_SIZE = 4
+_CRC = Struct("<I")
 SMALLEST = HEADER.itemsize + CRC_SIZE
 _RESIDUE = 0x2144DF1C  # crc32(m + crc32(m)) for every m, see e.g. RFC 1952 and IEEE 802.3 §3.2.9
 
 
 @cache
-def _layout(size: int) -> NDArray[Any]:
-    """One message of `size` bytes with everything that does not vary filled in."""
-    padding = size - SMALLEST
-    layout = np.zeros(1, np.dtype([*HEADER.descr, ("padding", f"V{padding}"), ("crc", "<u4")]))
-    layout["magic"], layout["length"] = MAGIC, size
-    pattern = (np.arange(padding) % 251).astype(np.uint8)
-    layout["padding"] = np.frombuffer(pattern.tobytes(), f"V{padding}") if padding else b""
-    return layout
+def _layout(size: int) -> NDArray[np.uint8]:
+    """One message of `size` bytes, less its CRC, with everything that does not vary filled in."""
+    head = np.zeros(1, HEADER)
+    head["magic"], head["length"] = MAGIC, size
+    padding = (np.arange(size - SMALLEST) % 251).astype(np.uint8)
+    return np.concatenate([head.view(np.uint8), padding])
 
 
 def encode(
     run: int, producer: int, first: int, due_ns: NDArray[np.int64], sent_ns: int, size: int
 ) -> list[bytes]:
     """Messages number `first` and following, one for each due time; each of `size` bytes."""
-    count = len(due_ns)
-    block = _layout(size).repeat(count)
-    block["run"], block["producer"], block["sent_ns"] = run, producer, sent_ns
-    block["sequence"] = np.arange(first, first + count)
-    block["due_ns"] = due_ns
+    count, layout = len(due_ns), _layout(size)
+    body = len(layout)
+    block = np.empty((count, body), np.uint8)
+    block[:] = layout
+    heads = np.ndarray((count,), HEADER, block, strides=(body,))
+    heads["run"], heads["producer"], heads["sent_ns"] = run, producer, sent_ns
+    heads["sequence"] = np.arange(first, first + count)
+    heads["due_ns"] = due_ns
     raw = block.tobytes()
-    body = size - CRC_SIZE
-    starts = range(0, count * size, size)
-    block["crc"] = np.fromiter(
-        map(crc32, [raw[start : start + body] for start in starts]), np.uint32, count
-    )
-    raw = block.tobytes()
-    return [raw[start : start + size] for start in starts]
+    parts = [raw[start : start + body] for start in range(0, count * body, body)]
+    return [part + _CRC.pack(crc32(part)) for part in parts]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     python -m chaos.reaper CLUSTER_DIRECTORY
 
 The tool holds the other end of this process's standard input. The line `done` means that all is
-healed and cleaned up; the end of the stream without it means that the tool is dead, however it died.
+healed and cleaned up; the end of the stream without it means that the tool is dead.
 """
 
 from __future__ import annotations

@@ -309,7 +309,7 @@ class Outcome(IntEnum):
 
 
 class SendSink(Protocol):
-    """Takes the outcome of each send, once; called from whatever thread the client calls back on."""
+    """Takes the outcome of each send, once, while `poll` or `close` is called."""
 
     def acknowledged(self, sequence: int, partition: int, offset: int, done_ns: int) -> None:
         """It is stored at (partition, offset), says the broker."""
@@ -328,7 +328,7 @@ class Producer(Protocol):
         than given when the client has no room now)."""
 
     def poll(self, timeout_s: float) -> None:
-        """Let the client report outcomes; called all the time from a thread of its own."""
+        """Let the client report outcomes, for up to so long; called between sends and when idle."""
 
     def close(self, timeout_s: float) -> None:
         """Wait for open sends, then disconnect; what is still open then is never reported."""
@@ -349,7 +349,7 @@ class Consumer(Protocol):
     """One member of a consumer group."""
 
     def receive(self, most: int, timeout_s: float) -> Deliveries | None:
-        """The next messages; None when none came in time. Raises ClusterError if it cannot go on."""
+        """The next messages; None: none came in time. Raises ClusterError if it cannot go on."""
 
     def settle(self) -> None:
         """Everything received so far has been recorded: acknowledge it / store its offsets."""
@@ -374,7 +374,7 @@ class Readable(Protocol):
     def stored(
         self,
         clients: Mapping[str, Address],
-        stream: Any,
+        stream: Any,  # noqa: ANN401
         timeout_s: float,
     ) -> Iterator[Deliveries | PartitionEnd]:
         """All that the stream holds, then one PartitionEnd for each partition."""
@@ -437,7 +437,7 @@ class Broker(Protocol):
     def producer(
         self,
         clients: Mapping[str, Address],
-        stream: Any,
+        stream: Any,  # noqa: ANN401
         settings: Settings,
         sink: SendSink,
     ) -> Producer:
@@ -446,7 +446,7 @@ class Broker(Protocol):
     def consumer(
         self,
         clients: Mapping[str, Address],
-        stream: Any,
+        stream: Any,  # noqa: ANN401
         settings: Settings,
         group: str,
     ) -> Consumer:
@@ -557,9 +557,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class FaultSpan:
-    """One fault of a run, on the run's clock. It counts as on from `started_ns` (before the attempt)
-    until `ended_ns` (healed, proved gone; None: it never was). `proved` is whether its effect was
-    measured while it was on."""
+    """One fault of a run, on the run's clock.
+
+    It counts as on from `started_ns` (before the attempt) until `ended_ns` (healed, proved gone;
+    None: it never was). `proved` is whether its effect was measured while it was on.
+    """
 
     name: str
     fault: str
@@ -574,8 +576,8 @@ class FaultSpan:
 class Facts:
     """What a verifier may know of a run besides the records.
 
-    Producers go by number. `handed_out` gives for each how many sequence numbers it may have used: a
-    message of it with a number from this on was never sent.
+    Producers go by number. `handed_out` gives for each how many sequence numbers it may have used:
+    a message of it with a number from this on was never sent.
     `final` is False when the run was cut off, so that the last moments are not on record.
     `ends` is how far each partition was read back (empty: not read back). Load was offered from
     `load_started_ns` until `load_ended_ns`; the time before the first fault is the baseline.

@@ -1,9 +1,9 @@
 """One clock for a whole run, and waits that always end.
 
 All processes of a run stamp their records with `now_ns`: nanoseconds since the epoch that advance
-with the machine's monotonic clock, so that a step of the wall clock (NTP, or a fault of ours) cannot
-reorder a history. The offset between the two clocks is fixed once by the first process and handed to
-its children in the environment.
+with the machine's monotonic clock, so that a step of the wall clock (NTP, or a fault of ours)
+cannot reorder a history. The offset between the two clocks is fixed once by the first process and
+handed to its children in the environment.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chaos.errors import HealError
+from chaos.errors import FaultError, HealError
 from chaos.files import append_durably
 from chaos.recorded import rebuild
 from chaos.spi import Fault, Injection, Json
@@ -46,8 +46,12 @@ class UndoLog:
         self._path, self._lock = path, threading.Lock()
 
     def record(self, entry: Entry) -> None:
-        """Returns when the entry is on the disk. Raises HealError: then nothing may be injected."""
-        self._append(asdict(entry))
+        """Returns when the entry is on the disk. Raises FaultError: then nothing may be done."""
+        try:
+            self._append(asdict(entry))
+        except HealError as error:
+            why = f"not injected, as it could not be undone after a crash: {error}"
+            raise FaultError(why) from error
 
     def done(self, identity: str) -> None:
         """It is healed."""

@@ -214,5 +214,5 @@ def read(run_directory: Path) -> Document:
         stored = json.loads(path.read_text())
         stored.pop("exit_code", None)  # follows from the rest
         return Document.model_validate_json(json.dumps(stored))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise HistoryError(f"{path}: no verdict that can be read: {error}") from error

@@ -170,6 +170,7 @@ class History:
 
     def write(self, directory: Path, rows: int = 1000) -> Path:
         """A run directory as a real run leaves it."""
+        directory.mkdir(parents=True, exist_ok=True)
         log = EventLog(directory / "events.jsonl")
         for event in self.events():
             log.add(**event)
@@ -229,9 +230,7 @@ def _column(table: str, name: str, rows: Sequence[Json]) -> np.ndarray[Any, Any]
     return np.array([row[name] for row in rows], TABLES[table].field(name).type.to_pandas_dtype())
 
 
-def right(
-    count: int, *, every_s: float = 0.01, partitions: int = 1, producers: int = 1
-) -> History:
+def right(count: int, *, every_s: float = 0.01, partitions: int = 1, producers: int = 1) -> History:
     """A history in which all is well: `count` messages of each producer, one each `every_s`, all
     acknowledged 1 ms and delivered 2 ms after they were due, and read back from the start."""
     history = History(load_s=(0.0, count * every_s))
@@ -244,9 +243,7 @@ def right(
             history.sends.append(
                 Send(sequence, partition, offset, due_s, due_s + 0.001, producer=producer)
             )
-            history.deliveries.append(
-                Copy(sequence, partition, offset, due_s + 0.002, producer)
-            )
+            history.deliveries.append(Copy(sequence, partition, offset, due_s + 0.002, producer))
             history.stored.append(Copy(sequence, partition, offset, 999.0, producer))
     history.ends = {number: (0, end, end) for number, end in offsets.items()}
     return history

@@ -22,6 +22,7 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -62,12 +63,20 @@ class EventLog:
         line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             try:
-                os.write(self._file.fileno(), line)
+                self._write(line)
             except OSError as error:
                 self.error = HistoryError(f"{self._path}: cannot be written: {error}")
         for listener in self._listeners:
             listener(event)
         return event
+
+    def _write(self, line: bytes) -> None:
+        descriptor = self._file.fileno()
+        size = os.fstat(descriptor).st_size
+        if os.write(descriptor, line) < len(line):
+            # Half a line would make everything behind it unreadable, should there be room again.
+            os.ftruncate(descriptor, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the file."""

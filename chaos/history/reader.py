@@ -23,9 +23,12 @@ from chaos.errors import HistoryError
 from chaos.history.schema import ENDS, FINAL, RESERVED, TABLES
 from chaos.spi import Batch, Column, PartitionEnd
 
-ROWS = 1 << 20
-"""About how many rows a batch has that is given to verifiers; workers write far smaller ones."""
+ROWS = 1 << 18
+"""About how many rows a batch has that is given to verifiers; workers write far smaller ones. More
+would cost memory, fewer more time in the interpreter."""
 
+_LEAD_IN = b"\xff\xff\xff\xff"
+"""Every message of an Arrow stream begins with it ("Encapsulated message format")."""
 _ORDER = ("deliveries", "stored", "sends")
 _NAME = re.compile(r"((?:producer|consumer|reader)-(\d+))\.(sends|deliveries|stored)\.arrow")
 
@@ -52,7 +55,7 @@ class Stream:
         self.rows, self.torn = 0, False
         pending: list[pa.RecordBatch] = []
         size = 0
-        for record in self._records():
+        for record in filter(len, self._records()):
             pending.append(record)
             size += len(record)
             if size >= rows:
@@ -65,12 +68,18 @@ class Stream:
         """The batches as written; ends early, with `torn` set, where the file is cut off."""
         try:
             with pa.OSFile(str(self.path), "rb") as file:
+                start = 0
                 try:
-                    yield from self._open(file)
+                    for record in self._open(file):
+                        start = file.tell()
+                        yield record
                 except (OSError, pa.ArrowInvalid) as error:
-                    if file.tell() < file.size():
+                    if not _cut_off(file, start):
                         raise HistoryError(f"{self.path}: damaged: {error}") from error
                     self.torn = True
+                    return
+                if file.tell() < file.size():
+                    raise HistoryError(f"{self.path}: damaged: there is more behind its end")
         except OSError as error:
             raise HistoryError(f"{self.path}: cannot be read: {error}") from error
 
@@ -85,8 +94,7 @@ class Stream:
                     return
                 if metadata is not None:
                     self._note(metadata)
-                if len(record):
-                    yield record
+                yield record
 
     def _note(self, metadata: Mapping[bytes, bytes]) -> None:
         if RESERVED in metadata:
@@ -103,6 +111,14 @@ class Stream:
         batch = Batch(self.table, self.client, self.producer, columns)
         self.rows += len(batch)
         return batch
+
+
+def _cut_off(file: pa.OSFile, start: int) -> bool:
+    """Whether a message that begins at `start` and cannot be read is only missing its end."""
+    if file.tell() < file.size():
+        return False
+    # A wrong length makes Arrow read to the end of the file, too; a right one is led in like this.
+    return bool(_LEAD_IN.startswith(file.read_at(len(_LEAD_IN), start)))
 
 
 def _column(arrays: Sequence[pa.Array]) -> Column:

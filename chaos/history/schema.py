@@ -31,7 +31,7 @@ DELIVERIES = pa.schema([
     ("redelivered", pa.bool_()), # the broker said that it may have been delivered before
     ("intact", pa.bool_()),      # length and CRC are right
 ])  # fmt: skip
-"""One row for each message that a consumer received, in that order; "stored" has the same columns."""
+"""One row for each message that a consumer received, in that order; "stored" is alike."""
 
 TABLES = {"sends": SENDS, "deliveries": DELIVERIES, "stored": DELIVERIES}
 

@@ -24,10 +24,12 @@ class Writer:
     """Appends batches to one stream; every batch is in the kernel's hands when `write` returns."""
 
     def __init__(self, path: Path, table: str) -> None:
-        self.path, self._schema = path, TABLES[table]
+        self.path, self._schema, self._torn = path, TABLES[table], False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("xb", buffering=0)
+            path.touch(exist_ok=False)
+            # Not Python's unbuffered file: of a write that the disk takes in part it forgets the rest.
+            self._file = pa.OSFile(str(path), "wb")
             self._stream = pa.ipc.new_stream(self._file, self._schema)
         except OSError as error:
             raise HistoryError(f"{path}: cannot be written: {error}") from error
@@ -47,14 +49,18 @@ class Writer:
                     for column, column_field in zip(columns, self._schema, strict=True)
                 ]
                 record = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+            if self._torn:
+                raise OSError("an earlier batch is torn, and nothing can follow it")
             self._stream.write_batch(record, custom_metadata=metadata)
         except OSError as error:
+            self._torn = True
             raise HistoryError(f"{self.path}: cannot be written: {error}") from error
 
     def close(self) -> None:
-        """End the stream."""
+        """End the stream; one that is torn stays as it is, readable up to there."""
         try:
-            self._stream.close()
+            if not self._torn:
+                self._stream.close()
             self._file.close()
         except OSError as error:
             raise HistoryError(f"{self.path}: cannot be written: {error}") from error

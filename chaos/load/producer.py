@@ -1,14 +1,13 @@
 """The producer's worker: sends what is due, whatever became of the messages before (open loop).
 
-Message number n of a producer is due at `start + n * interval`. What cannot be handed to the client
-because its queue is full stays due and is handed over late, so an outage shows as latency and is not
-hidden by a client that waits ("coordinated omission").
+Message number n of a producer is due at `start + n * interval`. What cannot be handed to the
+client because its queue is full stays due and is handed over late, so an outage shows as latency
+and is not hidden by a client that waits ("coordinated omission").
 """
 
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -51,7 +50,7 @@ class Plan:
 
 @dataclass
 class Outcomes:
-    """Outcomes since the last flush, as columns. Only ever touched by the thread that polls."""
+    """Outcomes since the last flush, as columns."""
 
     sequence: array[int] = field(default_factory=lambda: array("q"))
     partition: array[int] = field(default_factory=lambda: array("i"))
@@ -71,7 +70,6 @@ class Recorder:
         self.reasons: dict[str, int] = {}
         self.highest: dict[int, int] = {}
         self.reserved = 0
-        self._write_lock = threading.Lock()
 
     def _clear(self) -> None:
         self._rows = rows = Outcomes()
@@ -103,28 +101,26 @@ class Recorder:
     def reserve(self, upto: int) -> None:
         """Put on record, before it happens, that numbers below `upto` may be used."""
         self.reserved = upto
-        with self._write_lock:
-            self._writer.write(metadata={RESERVED: b"%d" % upto})
+        self._writer.write(metadata={RESERVED: b"%d" % upto})
 
     def flush(self, plan: Plan) -> None:
-        """Write what came in since the last time; called by the thread that polls."""
+        """Write what came in since the last time."""
         rows = self._rows
         if not rows.sequence:
             return
         self._clear()
         sequence = np.frombuffer(rows.sequence, np.int64)
         outcome = np.frombuffer(rows.outcome, np.int8)
-        with self._write_lock:
-            self._writer.write([
-                sequence,
-                sequence % plan.keys if plan.keys else np.full(len(sequence), -1),
-                np.frombuffer(rows.partition, np.int32),
-                np.frombuffer(rows.offset, np.int64),
-                plan.due_ns(sequence),
-                self._sent_at(sequence),
-                np.frombuffer(rows.done_ns, np.int64),
-                outcome,
-            ], {RESERVED: b"%d" % self.reserved})  # fmt: skip
+        self._writer.write([
+            sequence,
+            sequence % plan.keys if plan.keys else np.full(len(sequence), -1),
+            np.frombuffer(rows.partition, np.int32),
+            np.frombuffer(rows.offset, np.int64),
+            plan.due_ns(sequence),
+            self._sent_at(sequence),
+            np.frombuffer(rows.done_ns, np.int64),
+            outcome,
+        ], {RESERVED: b"%d" % self.reserved})  # fmt: skip
         self._count(rows, outcome)
 
     def finish(self, used: int) -> None:
@@ -133,9 +129,10 @@ class Recorder:
         self._writer.close()
 
     def _sent_at(self, sequence: NDArray[np.int64]) -> NDArray[np.int64]:
-        # Copied, as the sending thread goes on appending. The time is appended after the number.
-        times = np.array(self._sent_ns[:])
-        firsts = np.array(self._sent_first[: len(times)])
+        firsts, times = (
+            np.frombuffer(self._sent_first, np.int64),
+            np.frombuffer(self._sent_ns, np.int64),
+        )
         return times[np.searchsorted(firsts, sequence, side="right") - 1]
 
     def _count(self, rows: Outcomes, outcome: NDArray[np.int8]) -> None:
@@ -162,12 +159,8 @@ def produce(work: Assignment, control: Control) -> Json:
         recorder.finish(0)
         return {}
     plan = _plan(work, order["go"])
-    polling = _Polling(producer, recorder, plan)
-    sender = _Sender(producer, recorder, plan, polling)
-    try:
-        _send_until_stopped(sender, control, recorder)
-    finally:
-        polling.end()
+    sender = _Sender(producer, recorder, plan)
+    _send_until_stopped(sender, control, recorder)
     producer.close(_CLOSE_WITHIN_S)
     recorder.flush(plan)
     recorder.finish(sender.next)
@@ -182,71 +175,47 @@ def _plan(work: Assignment, start_ns: int) -> Plan:
     return Plan(work.run, work.number, start_ns + offset_ns, interval_ns, load.keys, load.size)
 
 
-class _Polling:
-    """The thread on which outcomes arrive; it also writes them out."""
+class _Sender:
+    """Hands over what is due, in order, and lets outcomes come in between.
+
+    All on one thread: a second one for the outcomes would fight over the interpreter's lock, which
+    halves the rate, and delays the outcomes that it should date.
+    """
 
     def __init__(self, producer: Producer, recorder: Recorder, plan: Plan) -> None:
-        self.error: Exception | None = None
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(producer, recorder, plan))
-        self._thread.start()
-
-    def _run(self, producer: Producer, recorder: Recorder, plan: Plan) -> None:
-        due_s = time.monotonic()
-        try:
-            while not self._end.is_set():
-                producer.poll(0.05)
-                if time.monotonic() >= due_s:
-                    recorder.flush(plan)
-                    due_s = time.monotonic() + FLUSH_EVERY_S
-        except Exception as error:  # noqa: BLE001 - handed to the worker's main thread
-            self.error = error
-
-    def check(self) -> None:
-        """Raise here what was raised there."""
-        if self.error:
-            raise self.error
-
-    def end(self) -> None:
-        """Let it finish."""
-        self._end.set()
-        self._thread.join()
-
-
-class _Sender:
-    """Hands over what is due, in order."""
-
-    def __init__(
-        self, producer: Producer, recorder: Recorder, plan: Plan, polling: _Polling
-    ) -> None:
         self.next = 0
         self.plan, self.due = plan, 0
-        self._producer, self._recorder, self._polling = producer, recorder, polling
+        self._producer, self._recorder = producer, recorder
+        self._flush_s = time.monotonic() + FLUSH_EVERY_S
         # Reserving half a second's worth at once keeps it to a few small writes a second.
         self._ahead = max(1000, int(5e8 / plan.interval_ns))
 
     def step(self, now: int, limit_ns: int) -> None:
-        """Send the next chunk of what is due by now (and before `limit_ns`), or wait a little."""
-        self._polling.check()
+        """Send the next chunk of what is due by now (and before `limit_ns`); without any, wait for
+        outcomes until something is due."""
         self.due = self.plan.due_until(min(now, limit_ns))
         count = min(self.due - self.next, _CHUNK)
-        if count <= 0:
+        if count > 0:
+            # When the client's queue is full, what it did not take stays due.
+            self._producer.poll(0 if self._send(count) == count else 0.01)
+        else:
             next_due_ns = self.plan.start_ns + self.next * self.plan.interval_ns
-            time.sleep(min(max((next_due_ns - now) / 1e9, 0.0005), 0.05))
-            return
-        if self.next + count > self._recorder.reserved:
-            self._recorder.reserve(self.next + count + self._ahead)
+            self._producer.poll(min(max((next_due_ns - now) / 1e9, 0.0), 0.05))
+        if time.monotonic() >= self._flush_s:
+            self._recorder.flush(self.plan)
+            self._flush_s = time.monotonic() + FLUSH_EVERY_S
+
+    def _send(self, count: int) -> int:
         first, plan = self.next, self.plan
-        sequences = np.arange(first, first + count)
+        if first + count > self._recorder.reserved:
+            self._recorder.reserve(first + count + self._ahead)
         sent_ns = now_ns()
-        bodies = message.encode(
-            plan.run, plan.producer, first, plan.due_ns(sequences), sent_ns, plan.size
-        )
+        due_ns = plan.due_ns(np.arange(first, first + count))
+        bodies = message.encode(plan.run, plan.producer, first, due_ns, sent_ns, plan.size)
         self._recorder.handing_over(first, sent_ns)
         taken = self._producer.send(first, message.keys(first, count, plan.keys), bodies)
         self.next += taken
-        if taken < count:
-            time.sleep(0.001)  # the client's queue is full; what it did not take stays due
+        return taken
 
 
 def _send_until_stopped(sender: _Sender, control: Control, recorder: Recorder) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,11 +59,8 @@ class Control:
 
     def tell(self, **message: object) -> None:
         """Say something to the engine; nobody listening is no reason to stop recording."""
-        with self._lock:
-            try:
-                os.write(1, json.dumps(message).encode() + b"\n")
-            except BrokenPipeError:
-                pass
+        with self._lock, suppress(BrokenPipeError):
+            os.write(1, json.dumps(message).encode() + b"\n")
 
     def stopped(self) -> bool:
         """Whether the order to stop came; looks without waiting."""

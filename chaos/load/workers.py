@@ -25,10 +25,9 @@ class Worker:
 
     def __init__(self, directory: Path, role: str, number: int, events: EventLog) -> None:
         self.role, self.number, self.name = role, number, f"{role}-{number}"
-        self.ready, self.stats, self.done = False, {}, None
-        self.stats: Json
-        self.done: Json | None
-        self.error = ""
+        self.ready, self.error = False, ""
+        self.stats: Json = {}
+        self.done: Json | None = None
         self._events = events
         log = (directory / "logs" / f"{self.name}.log").open("ab")
         self._process = subprocess.Popen(
@@ -110,7 +109,9 @@ class Crew:
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.readers: list[Worker] = []
-        (directory / "logs").mkdir(exist_ok=True)
+        # There from the start, so that a run that is stopped before its load can be judged as well.
+        for name in ("logs", "history"):
+            (directory / name).mkdir(exist_ok=True)
 
     @property
     def everybody(self) -> Sequence[Worker]:

@@ -1,4 +1,4 @@
-"""One run: cluster, load, baseline, faults, drain, verdict, clean-up; in this order, whatever happens.
+"""One run: cluster, load, baseline, faults, drain, verdict, clean-up.
 
 Everything from the first process on is cleaned up on every way out. The verdict is judged from the
 run directory by the same code as `chaos verify`, also when the run broke off: then it is UNKNOWN,
@@ -16,13 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
-from chaos.judge import judge
-from chaos.verdict import Document
-
 from chaos.clusters import Store
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, UsageError
 from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
+from chaos.judge import judge
 from chaos.load.workers import Crew, Rates
 from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
@@ -31,6 +29,7 @@ from chaos.run.watch import Watch
 from chaos.spi import Cluster, Json
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import UndoLog
+from chaos.verdict import Document
 
 _PREPARE_WITHIN_S = 60.0
 _PRODUCERS_END_WITHIN_S = 40.0

@@ -116,8 +116,12 @@ class Schedule:
             if step.for_s is None:
                 self._load_over.wait()
             else:
-                self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9), self._stop)
+                # The last look takes its time; the heal is to be punctual.
+                until_s = step.at_s + step.for_s
+                self._sleep_until(start_ns + int((until_s - guard.look_s) * 1e9), self._stop)
             guard.look_again(cluster)
+            if step.for_s is not None:
+                self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9), self._stop)
         finally:
             guard.heal(cluster, self._held_by_others(guard))
 

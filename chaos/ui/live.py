@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as Region
 from rich.progress_bar import ProgressBar
@@ -16,25 +14,30 @@ from chaos.timing import now_ns
 from chaos.ui.progress import LOADED, PHASES, Line, Progress, Rates, Tone
 from chaos.ui.text import clean, clock, number, seconds
 
-FRAMES_PER_S = 4
 _STALE_NS = 3_000_000_000
 _MOST_FAULTS = 6
 STYLES = {
-    Tone.PLAIN: "", Tone.QUIET: "dim", Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "bold red",
-}  # fmt: skip
+    Tone.PLAIN: "",
+    Tone.QUIET: "dim",
+    Tone.GOOD: "green",
+    Tone.WARN: "yellow",
+    Tone.BAD: "bold red",
+}
 
 
 class Live:
-    """Shows one run until it is left; then only the lines of what happened remain."""
+    """Shows one run until it is left; then only the lines of what happened remain.
+
+    Used by one thread only: with frames drawn by a second one (Rich's own refresh), what is printed
+    meanwhile would land in the middle of a frame.
+    """
 
     def __init__(self, console: Console, title: str) -> None:
-        self._console, self._title = console, clean(title)
-        self._lock = threading.Lock()
-        self._progress = Progress()
+        self._console, self._title, self._progress = console, clean(title), Progress()
         self._region = Region(
             console=console,
-            get_renderable=self._frame,
-            refresh_per_second=FRAMES_PER_S,
+            get_renderable=lambda: frame(self._progress, self._title, now_ns()),
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -47,21 +50,18 @@ class Live:
     def __exit__(self, *_: object) -> None:
         self._region.stop()
 
-    def listen(self, event: Json) -> None:
-        """Take in the next event; called from any thread."""
-        with self._lock:
-            lines = self._progress.take(event)
-        # The console has a lock of its own, which a frame holds when it asks for ours.
-        for line in lines:
+    def take(self, event: Json) -> None:
+        """Show the next event."""
+        for line in self._progress.take(event):
             self._console.print(_scrolled(line))
 
     def say(self, text: str) -> None:
         """Show something that is no event."""
-        self._console.print(Text(clean(text), style="bold"))
+        self._console.print(Text(clean(text), "bold"))
 
-    def _frame(self) -> RenderableType:
-        with self._lock:
-            return frame(self._progress, self._title, now_ns())
+    def tick(self) -> None:
+        """Time has passed: draw what is the case now."""
+        self._region.refresh()
 
 
 def _scrolled(line: Line) -> RenderableType:
@@ -75,7 +75,7 @@ def _scrolled(line: Line) -> RenderableType:
 def frame(progress: Progress, title: str, time_ns: int) -> RenderableType:
     """What is the case at a moment: phase, rates, faults. Fits into 80 columns."""
     parts: list[RenderableType] = [
-        Rule(Text(f" {title} · {progress.about} ", "bold"), style="dim", align="left"),
+        Rule(Text(_heading(progress, title, time_ns), "bold"), style="dim", align="left"),
         _phase_row(progress, time_ns),
     ]
     if progress.phase in LOADED:
@@ -91,6 +91,11 @@ def frame(progress: Progress, title: str, time_ns: int) -> RenderableType:
     if len(active) > _MOST_FAULTS:
         parts.append(Text(f"▲ and {len(active) - _MOST_FAULTS} more faults", "yellow"))
     return Group(*parts)
+
+
+def _heading(progress: Progress, title: str, time_ns: int) -> str:
+    elapsed = clock(progress.time_s(time_ns)) if progress.started_ns else "0:00"
+    return " · ".join(part for part in (title, progress.about, elapsed) if part)
 
 
 def _phase_row(progress: Progress, time_ns: int) -> RenderableType:
@@ -112,11 +117,13 @@ def _phase_row(progress: Progress, time_ns: int) -> RenderableType:
 def _rates_row(rates: Rates | None, time_ns: int) -> RenderableType:
     if rates is None or time_ns - rates.time_ns > _STALE_NS:
         return Text("no rates yet" if rates is None else "no rates now", "dim")
-    failed = "bold red" if rates.failed >= 0.5 else ""
+    acknowledged, failed, received = (
+        f"{number(round(rate)):>7}/s" for rate in (rates.acknowledged, rates.failed, rates.received)
+    )
     return Text.assemble(
-        f"acknowledged {number(round(rates.acknowledged))}/s  ",
-        (f"failed {number(round(rates.failed))}/s", failed),
-        f"  received {number(round(rates.received))}/s  waiting {number(rates.waiting)}",
+        f"acknowledged{acknowledged}  failed",
+        (failed, "bold red" if rates.failed >= 0.5 else ""),
+        f"  received{received}  waiting {number(rates.waiting):>7}",
         no_wrap=True,
         overflow="ellipsis",
     )

@@ -89,14 +89,18 @@ class Progress:
     _planned: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, event: Json) -> list[Line]:
-        """Take in the next event; the lines to show for it. Kinds that it does not know say nothing."""
+        """Take in the next event; the lines to show for it, none for an unknown kind."""
         self.started_ns = self.started_ns or event["time_ns"]
         handler = getattr(self, f"_on_{event['kind']}", None)
         told: Sequence[tuple[str, Tone]] = handler(event) if handler else ()
-        time_s = (event["time_ns"] - self.started_ns) / 1e9
+        time_s = self.time_s(event["time_ns"])
         return [
             Line(time_s, text, tone) for block, tone in told for text in clean(block).split("\n")
         ]
+
+    def time_s(self, time_ns: int) -> float:
+        """Seconds since the run began."""
+        return (time_ns - self.started_ns) / 1e9
 
     def _on_run(self, event: Json) -> list[tuple[str, Tone]]:
         self.about = f"runtime {event.get('runtime')}, seed {event.get('seed')}"
@@ -123,7 +127,7 @@ class Progress:
             return []
 
         def grown(*names: str) -> float:
-            return sum(event.get(name, 0) - last.get(name, 0) for name in names) / span_s
+            return float(sum(event.get(name, 0) - last.get(name, 0) for name in names)) / span_s
 
         answered = sum(event.get(name, 0) for name in ("ok", "refused", "indeterminate"))
         self.rates = Rates(
@@ -145,7 +149,9 @@ class Progress:
         return f"{now}: injecting", Tone.WARN
 
     def _fault_effect(self, event: Json) -> tuple[str, Tone]:
-        return self._fault_is(event, f"on, proved: {figures(event.get('figures') or {})}", Tone.WARN)
+        return self._fault_is(
+            event, f"on, proved: {figures(event.get('figures') or {})}", Tone.WARN
+        )
 
     def _fault_unproved(self, event: Json) -> tuple[str, Tone]:
         why = event.get("why") or figures(event.get("figures") or {})

@@ -1,25 +1,28 @@
 """The verdict as people read it at the end of `chaos run` and from `chaos verify`.
 
-    the verdict, in words          what it means, in a sentence
-    the table of questions         verdict | question, answer, figures | measured | threshold
-    doubts                         what a verdict rests on and does not hold
-    evidence                       the first messages of each question that FAILs
-    the timeline of faults         with what was measured while they were on, and after
-    where everything is
+the verdict, in words          what it means, in a sentence
+the table of questions         the answer to each, its figures and thresholds, the first
+                               messages that show it when it FAILs, rows of details
+doubts                         what a verdict rests on and does not hold
+the timeline of faults         with what was measured while they were on, and after
+where everything is
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from chaos import verdict as report
+from chaos.errors import HealError
 from chaos.spi import Json, Verdict
 from chaos.ui.text import clean, figures, listed, number, seconds
 from chaos.verdict import Answer, Document, Evidence, FaultRow, FigureRow
@@ -31,103 +34,126 @@ _BIG = {
     Verdict.UNKNOWN: "bold black on yellow",
 }
 _MEANING = {
-    Verdict.PASS: "every question is answered well, and every fault was proved on and gone",
-    Verdict.FAIL: "an expectation was not met, and the messages that show it are on record",
-    Verdict.UNKNOWN: "this run cannot tell, so it is neither a pass nor a fail",
+    Verdict.PASS: "every question is answered well, every fault was proved on and gone",
+    Verdict.FAIL: "an expectation was not met",
+    Verdict.UNKNOWN: "this run cannot tell",
 }
+_GRAVEST = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS)
 _EVIDENCE_ROWS = 5
-_DETAIL_ROWS = 6
+_DETAIL_ROWS = 4
 
 
-def summary(document: Document, directory: Path, errors: Sequence[str] = ()) -> RenderableType:
-    """All of it. `errors` are what went wrong with the run itself."""
-    parts: list[RenderableType] = ["", _headline(document), "", _questions(document)]
+def summary(
+    document: Document, directory: Path, errors: Sequence[str] = (), code: int | None = None
+) -> RenderableType:
+    """All of it. `errors` are what went wrong with the run itself, `code` is its exit code, which
+    knows more than the verdict of what happened after it."""
+    healed = document.healed and code != HealError.exit_code
+    parts: list[RenderableType] = ["", _headline(document, healed), "", _questions(document)]
     parts += _points("What this verdict lacks", document.preconditions)
     parts += _points("What went wrong with the run", errors)
-    for answer in document.questions:
-        parts += _evidence(answer, document)
-        parts += _details(answer, document)
     parts += _timeline(document)
-    parts += ["", *where(document, directory)]
+    names = (report.FILE, report.EVIDENCE, "events.jsonl", "history/")
+    parts += ["", *_where(directory, *names), _last_line(document)]
     return Group(*parts)
 
 
 def without_verdict(directory: Path, errors: Sequence[str]) -> RenderableType:
     """What is shown of a run that could not even be judged."""
-    headline = Text.assemble((" UNKNOWN ", _BIG[Verdict.UNKNOWN]), "  no verdict could be written")
+    headline = Text.assemble((" UNKNOWN ", _BIG[Verdict.UNKNOWN]), " no verdict could be written")
     told = _points("What went wrong with the run", errors)
-    return Group("", headline, *told, "", *_files(directory, "events.jsonl", "what is on record"))
+    return Group("", headline, *told, "", *_where(directory, "events.jsonl"))
 
 
-def where(document: Document, directory: Path) -> list[RenderableType]:
-    """The last lines: the verdict once more, and where the evidence is."""
-    last = Text.assemble(
-        (document.verdict.value, STYLES[document.verdict]), f"  {clean(document.name)}"
-    )
-    return [*_files(directory, report.FILE, report.EVIDENCE, "events.jsonl", "history/"), last]
+def _last_line(document: Document) -> RenderableType:
+    """The verdict once more, as the headline may have scrolled away."""
+    mark = (document.verdict.value, STYLES[document.verdict])
+    return Text.assemble(mark, f" {clean(document.name)}")
 
 
-def _files(directory: Path, *names: str) -> list[RenderableType]:
+def _where(directory: Path, *names: str) -> list[RenderableType]:
     return [
-        Text(f"record of the run: {clean(str(directory))}", overflow="fold"),
-        Text(f"  with {', '.join(names)}; judge it again: chaos verify DIRECTORY", "dim"),
+        Text(f"record: {clean(str(directory))}", overflow="fold"),
+        Text(f"        {', '.join(names)}", "dim"),
+        Text(f"        judge it again with: chaos verify {clean(str(directory))}", "dim"),
     ]
 
 
-def _headline(document: Document) -> RenderableType:
+def _headline(document: Document, healed: bool) -> RenderableType:
     mark = (f" {document.verdict.value} ", _BIG[document.verdict])
-    unhealed = [] if document.healed else ["a fault is NOT HEALED: see chaos heal"]
+    unhealed = [] if healed else ["something is NOT HEALED: see chaos heal"]
     stopped = ["interrupted"] if document.interrupted else []
     meaning = "; ".join([*unhealed, *stopped, _MEANING[document.verdict]])
-    return Text.assemble(mark, "  ", (clean(document.name), "bold"), f": {meaning}")
+    return Text.assemble(mark, " ", (clean(document.name), "bold"), f": {meaning}")
 
 
 def _questions(document: Document) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), pad_edge=False, show_lines=False)
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("verdict", no_wrap=True, width=7)
-    table.add_column("question, answer and figures", ratio=1, overflow="fold")
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("threshold", no_wrap=True)
-    for answer in document.questions:
+    table.add_column("question, answer, figures and thresholds", ratio=1)
+    for answer in sorted(document.questions, key=lambda answer: _GRAVEST.index(answer.verdict)):
         verdict = Text(answer.verdict.value, STYLES[answer.verdict])
-        table.add_row(verdict, Text(clean(answer.question), "bold"))
-        table.add_row("", Text(clean(answer.why)))
-        for label in _label(answer):
-            table.add_row("", label)
-        for figure in answer.figures:
-            if figure.threshold:
-                table.add_row(*_figure(figure))
-        if also := [_also(figure) for figure in answer.figures if not figure.threshold]:
-            table.add_row("", Text(clean("; ".join(also)), "dim"))
+        table.add_row(verdict, Group(*_block(answer, document.started_ns)))
         table.add_section()
     return table
+
+
+def _block(answer: Answer, started_ns: int) -> Iterator[RenderableType]:
+    """All about one question."""
+    yield Text(clean(answer.question), "bold")
+    yield Text(clean(answer.why))
+    yield from _label(answer)
+    if judged := [figure for figure in answer.figures if figure.threshold]:
+        yield _judged(judged)
+    if told := [figure for figure in answer.figures if not figure.threshold]:
+        yield _Items([clean(f"{each.name} {_value(each)}") for each in told])
+    yield from _evidence(answer, started_ns)
+    yield from _details(answer, started_ns)
+
+
+@dataclass(frozen=True)
+class _Items:
+    """Things in a row, of which none is broken over two lines unless it is longer than one."""
+
+    texts: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = ""
+        for index, text in enumerate(self.texts, 1):
+            item = text if index == len(self.texts) else f"{text};"
+            if line and cell_len(line) + 1 + cell_len(item) > options.max_width:
+                yield Text(line, "dim")
+                line = ""
+            line = f"{line} {item}" if line else item
+        yield Text(line, "dim")
+
+
+def _judged(rows: Sequence[FigureRow]) -> RenderableType:
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_column(overflow="fold")
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(no_wrap=True)
+    for figure in rows:
+        kept, style = _KEPT[figure.ok]
+        grid.add_row(
+            Text(clean(figure.name)),
+            Text(_value(figure), style),
+            Text.assemble(f"{clean(figure.threshold)}  ", (kept, style)),
+        )
+    return grid
 
 
 def _label(answer: Answer) -> Iterator[Text]:
     if answer.label is None:
         return
     if not answer.caveats:
-        yield Text(f"{answer.label}: with these settings it should not happen", "bold red")
+        yield Text(f"{answer.label}: these settings should not allow it", "bold red")
     for caveat in answer.caveats:
         yield Text(clean(f"{answer.label}: {caveat.setting}: {caveat.why}"), "magenta")
 
 
-def _figure(figure: FigureRow) -> tuple[Text, Text, Text, Text]:
-    kept = {True: ("ok", "green"), False: ("not met", "bold red"), None: ("", "")}[figure.ok]
-    return (
-        Text(""),
-        Text(clean(f"  {figure.name}")),
-        Text(_value(figure), kept[1]),
-        Text.assemble(clean(figure.threshold), " ", kept),
-    )
-
-
 def _value(figure: FigureRow) -> str:
     return "not known" if figure.value is None else number(figure.value, figure.unit)
-
-
-def _also(figure: FigureRow) -> str:
-    return f"{figure.name} {_value(figure)}"
 
 
 def _points(title: str, texts: Sequence[str]) -> list[RenderableType]:
@@ -141,17 +167,15 @@ def _points(title: str, texts: Sequence[str]) -> list[RenderableType]:
     return ["", Text(title, "bold"), grid]
 
 
-def _evidence(answer: Answer, document: Document) -> list[RenderableType]:
+def _evidence(answer: Answer, started_ns: int) -> Iterator[RenderableType]:
+    """The first messages that are wrong, where the question FAILs."""
     if answer.verdict is not Verdict.FAIL or not answer.evidence:
-        return []
+        return
     shown = answer.evidence[:_EVIDENCE_ROWS]
     total = sum(answer.anomalies.values())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in answer.anomalies.items())
-    title = f"Evidence for {answer.name}: {kinds}"
-    if total > len(shown):
-        title += f"; the first {len(shown)} of them"
-    rows = [_told(row, document.started_ns) for row in shown]
-    return _points(title, rows)
+    more = f"; the first {len(shown)}" if total > len(shown) else ""
+    yield from _points(f"Evidence: {kinds}{more}", [_told(row, started_ns) for row in shown])
 
 
 def _told(row: Evidence, started_ns: int) -> str:
@@ -174,35 +198,33 @@ def _told(row: Evidence, started_ns: int) -> str:
     return ", ".join([*parts, row.note] if row.note else parts)
 
 
+_KEPT = {True: ("ok", "green"), False: ("not met", "bold red"), None: ("", "")}
+_TIMES = {1: "once", 2: "twice"}
 _OUTCOMES = {"ok": "acknowledged", "indeterminate": "outcome unknown"}
 
 
 def _copies(row: Evidence) -> str:
     received, found = len(row.received), len(row.found)
-    times = {0: "never", 1: "once"}.get(received, f"{received} times")
-    stored = {0: "", 1: ", stored once"}.get(found, f", stored {found} times")
-    return f"{times} delivered{stored}"
+    stored = f", stored {_TIMES.get(found, f'{found} times')}" if found else ""
+    delivered = f"delivered {_TIMES.get(received, f'{received} times')}" if received else ""
+    return (delivered or "never delivered") + stored
 
 
-def _details(answer: Answer, document: Document) -> list[RenderableType]:
-    """The rows of a finding as a table; what is the same in all of them goes into its title."""
-    rows = answer.details
-    if not rows:
-        return []
-    shown = [_detail(row, document.started_ns) for row in rows[:_DETAIL_ROWS]]
-    same = [name for name in shown[0] if len(shown) > 1 and len({row[name] for row in shown}) == 1]
-    title = f"Details of {answer.name}"
-    if same:
-        title += f" ({', '.join(f'{name} {shown[0][name]}' for name in same)})"
-    if len(rows) > len(shown):
-        title += f", the first {len(shown)} of {len(rows):,}"
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    names = [name for name in shown[0] if name not in same]
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in shown:
+def _details(answer: Answer, started_ns: int) -> Iterator[RenderableType]:
+    """The rows of a finding; what is the same in all of them goes into the title."""
+    if not answer.details:
+        return
+    rows = [_detail(row, started_ns) for row in answer.details[:_DETAIL_ROWS]]
+    same = [name for name in rows[0] if len(rows) > 1 and len({row[name] for row in rows}) == 1]
+    about = [f"{name} {rows[0][name]}" for name in same]
+    if len(answer.details) > len(rows):
+        about.append(f"the first {len(rows)} of {len(answer.details):,}")
+    names = [name for name in rows[0] if name not in same]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row(*(Text(name, "dim") for name in names))
+    for row in rows:
         table.add_row(*(Text(row[name]) for name in names))
-    return ["", Text(clean(title), "bold"), table]
+    yield Group("", _Items(about), table) if about else Group("", table)
 
 
 def _detail(row: Json, started_ns: int) -> dict[str, str]:

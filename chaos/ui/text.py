@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-_CONTROLS = {number: "�" for number in [*range(32), *range(127, 160)] if chr(number) != "\n"}
-_CONTROLS[ord("\t")] = "    "
-_CONTROLS[ord("\r")] = None  # type: ignore[assignment] - str.translate drops it
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "�") | {
+    ord("\n"): "\n", ord("\r"): "", ord("\t"): "    ",
+}  # fmt: skip
 
 _MOST_LISTED = 6
 
@@ -22,9 +22,9 @@ def clean(text: str) -> str:
 
 
 def number(value: float, unit: str = "") -> str:
-    """`1,234 messages`, `9.21 s`, `99.98 %`."""
+    """`1,234 messages`, `9.21 s`, `99.98%`."""
     if unit == "share":
-        return f"{_share(value)} %"
+        return f"{_share(value)}%"
     figure = f"{value:,.0f}" if float(value).is_integer() else _fraction(value)
     return f"{figure} {unit}" if unit and unit != "rows" else figure
 

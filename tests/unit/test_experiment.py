@@ -234,6 +234,9 @@ TOP = "(keys: about, cluster, expect, faults, load, name, phases, runtime, seed,
         (SMALL + "seed: 99999999999999999999", [
             "x.yaml:4:7: seed: 99999999999999999999 is too large or no number",
         ]),
+        (SMALL + f"seed: {'9' * 5000}", [
+            "x.yaml:4:7: seed: 99999999999999999999 is too large or no number",
+        ]),
         (SMALL + f"seed: 0x{'f' * 5000}", [
             "x.yaml:4:7: seed: 0xffffffffffffffffff is too large or no number",
         ]),
@@ -316,8 +319,8 @@ KILL = "fault: process.kill, target: leader(0)"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (steps(f"at: 2999ms, {KILL}", f"at: 1s, for: 1s, {KILL}"), [
-            ("x.yaml:5:10: faults.1.at: should be at least 3s: the time before the first fault is "
+        (steps(f"at: 2999ms, {KILL}", "at: 3s, fault: process.kill, target: all"), [
+            ("x.yaml:4:10: faults.0.at: should be at least 3s: the time before the first fault is "
             "the baseline"),
         ]),
         (steps(f"at: 5s, for: 10s, {KILL}", f"at: 14s, for: 1s, {KILL}"), [
@@ -377,6 +380,9 @@ def test_possible_schedules(text: str) -> None:
         ("name.x=3", "--set name.x=3: name.x: there is no name.x"),
         ("seed={a", (
             "--set seed={a: seed: is not YAML: expected ',' or '}', but got '<stream end>'"
+        )),
+        ("cluster={a", (
+            "--set cluster={a: cluster: is not YAML: expected ',' or '}', but got '<stream end>'"
         )),
         ("stream={partitions: 4, replicas: 9}", (
             "--set stream={partitions: 4, replicas: 9}: stream.replicas: 9 replicas need as "

@@ -1,4 +1,5 @@
-"""The built-in verifiers, one question a file, and what they share.
+"""The built-in verifiers, one question a file: availability, duplication, failover, loss, phantoms.
 
-`records` holds dense sets of messages, `gaps` finds times without service.
+What they share: `records` (dense sets of messages), `gaps` (times without service), `schedule` and
+`buckets` (due times); `fates` belongs to loss, `interruptions` to failover.
 """

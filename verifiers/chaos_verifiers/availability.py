@@ -7,22 +7,24 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chaos.spi import Batch, Duration, Facts, Figure, Finding, Json, Verdict
 from chaos_verifiers import gaps, records
 from chaos_verifiers.gaps import Spans, Track, Tracks
 from chaos_verifiers.records import Messages
+from chaos_verifiers.schedule import DueTimes
+
+_OPEN_NS = 1_000_000_000
+"""Messages that were due so shortly before the first fault are not held against the baseline."""
 
 
 @dataclass
 class State:
-    """When whom was served, which messages were served in time, and some due times by producer:
-    rows of sequence and due time, every row of a small batch and a thousand of a large one."""
+    """When whom was served, which messages were served in time, and when they were due."""
 
     acks: Tracks = field(default_factory=dict)
     served: Messages = field(default_factory=lambda: Messages(np.bool_))
-    dues: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
+    due: DueTimes = field(default_factory=DueTimes)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,16 @@ class Availability:
             in_time = records.select(acked, late_ns <= self.within * 1e9)
         for key, _, places in records.by_page(batch.producer, in_time["sequence"]):
             state.served.page(key)[places] = True
+        state.due.add(batch)
+        return state
+        acked = records.acknowledged(batch)
+        gaps.follow(state.acks, acked.client, acked["partition"], acked["done_ns"])
+        in_time = acked
+        if self.within is not None:
+            late_ns = acked["done_ns"] - acked["due_ns"]
+            in_time = records.select(acked, late_ns <= self.within * 1e9)
+        for key, _, places in records.by_page(batch.producer, in_time["sequence"]):
+            state.served.page(key)[places] = True
         some = slice(None, None, 1 + len(batch) // 1000)
         sample = np.column_stack([batch["sequence"][some], batch["due_ns"][some]])
         state.dues.setdefault(batch.producer, []).append(sample)
@@ -73,8 +85,7 @@ class Availability:
         """See Verifier."""
         gaps.merge(a.acks, b.acks)
         a.served.merge(b.served, np.bitwise_or)
-        for producer, samples in b.dues.items():
-            a.dues.setdefault(producer, []).extend(samples)
+        a.due.merge(b.due)
         return a
 
     def finish(self, state: State, facts: Facts) -> Finding:
@@ -82,7 +93,7 @@ class Availability:
         due = sum(facts.due.values())
         if not due:
             return Finding(Verdict.UNKNOWN, "It is not on record how many messages were due.")
-        before_ns = min([f.started_ns for f in facts.faults], default=facts.load_ended_ns)
+        before_ns = min([f.started_ns for f in facts.faults], default=facts.load_started_ns)
         rows = sorted(_rows(state, facts, before_ns), key=lambda row: -row["gap_s"])
         share = _served(state, facts, facts.due) / due
         figures = (
@@ -114,40 +125,26 @@ def _at_least(share: float, least: float | None) -> tuple[str, bool | None]:
     return ("", None) if least is None else (f">= {least:g}", share >= least)
 
 
-def _before(samples: list[NDArray[np.int64]], time_ns: int) -> int:
-    """How many messages of a producer were due before a time; at most one too few where it lies
-    between two samples, as numbers and due times both go up evenly there."""
-    known = np.unique(np.concatenate(samples), axis=0)
-    place = int(np.searchsorted(known[:, 1], time_ns))
-    if place == 0:
-        return 0
-    sequence, due_ns = known[place - 1].tolist()
-    if place == len(known):
-        return int(sequence) + 1
-    steps, span_ns = (known[place] - known[place - 1]).tolist()
-    # Due times are cut to whole ns, so 2 ns less: better one too few than one that was not due.
-    between = max(0, time_ns - 2 - due_ns) * steps // span_ns
-    return int(sequence + 1 + between)
-
-
 def _served(state: State, facts: Facts, counts: Mapping[int, int]) -> int:
     """How many were served of so many messages of each producer, from the start of the load on."""
     served = 0
     for producer, count in counts.items():
-        if producer in state.dues:
-            first = _before(state.dues[producer], facts.load_started_ns)
+        if producer in state.due.producers:
+            first = state.due.before(producer, facts.load_started_ns)
             served += state.served.count_between(producer, first, first + count)
     return served
 
 
 def _early(state: State, facts: Facts, before_ns: int) -> float | None:
     """The share that was served before the first fault; None when nothing was due then."""
-    counts = {
-        producer: _before(samples, before_ns) - _before(samples, facts.load_started_ns)
-        for producer, samples in state.dues.items()
-    }
+    # What was due just before may have been open when the fault struck: that is its doing.
+    before_ns -= min(_OPEN_NS, (before_ns - facts.load_started_ns) // 2)
+    counts = {}
+    for number in state.due.producers:
+        first = state.due.before(number, facts.load_started_ns)
+        counts[number] = state.due.before(number, before_ns) - first
     due = sum(counts.values())
-    return _served(state, facts, counts) / due if due else None
+    return _served(state, facts, counts) / due if due > 0 else None
 
 
 def _overall_s(state: State, facts: Facts) -> float:
@@ -170,6 +167,6 @@ def _rows(state: State, facts: Facts, before_ns: int) -> Iterator[Json]:
         start, end = gaps.longest(spans)
         usual = gaps.inside(spans, facts.load_started_ns, before_ns)
         yield {
-            "who": who, "gap_s": (end - start) / 1e9, "from_ns": start, "until_ns": end,
-            "usual_s": gaps.length_ns(usual) / 1e9,
+            "who": who, "gap_s": (end - start) / 1e9, "usual_s": gaps.length_ns(usual) / 1e9,
+            "from_ns": start or None, "until_ns": end or None,
         }  # fmt: skip

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from chaos.spi import Batch, Duration, Facts, FaultSpan, Figure, Finding, Verdict
-from chaos_verifiers import buckets, gaps, records
-from chaos_verifiers.gaps import Spans, Tracks
-
-_NOTICEABLE_NS = 100_000_000
-ACKED, DELIVERED = "acknowledged", "delivered"
-ALL = "all"
-"""In place of a client's name: the partition served none of them."""
+from chaos.spi import Batch, Duration, Facts, Figure, Finding, Verdict
+from chaos_verifiers import buckets, gaps, interruptions, records
+from chaos_verifiers.interruptions import ACKED, ALL, DELIVERED, Interruption, Served
 
 
 @dataclass
 class State:
     """When whom was served, and by bucket of due time the longest latency in ns."""
 
-    acks: Tracks = field(default_factory=dict)
-    deliveries: Tracks = field(default_factory=dict)
+    served: Served = field(default_factory=Served)
     latency: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One interruption. `first_after_ns` is None when it lasted to the end of the load;
-    `usual_s` is the longest gap of the same kind before the first fault."""
-
-    fault: str
-    what: str
-    client: str
-    partition: int
-    last_before_ns: int
-    first_after_ns: int | None
-    gap_s: float
-    usual_s: float
 
 
 @dataclass(frozen=True)
@@ -72,11 +51,13 @@ class Failover:
     def fold(self, state: State, batch: Batch) -> State:
         """See Verifier."""
         if batch.table == "deliveries":
-            gaps.follow(state.deliveries, batch.client, batch["partition"], batch["received_ns"])
+            gaps.follow(
+                state.served.deliveries, batch.client, batch["partition"], batch["received_ns"]
+            )
             return state
         acked = records.acknowledged(batch)
         if len(acked):
-            gaps.follow(state.acks, acked.client, acked["partition"], acked["done_ns"])
+            gaps.follow(state.served.acks, acked.client, acked["partition"], acked["done_ns"])
             first, place, count = buckets.split(acked["due_ns"])
             longest = np.zeros(count, np.int64)
             np.maximum.at(longest, place, acked["done_ns"] - acked["due_ns"])
@@ -85,8 +66,8 @@ class Failover:
 
     def merge(self, a: State, b: State) -> State:
         """See Verifier."""
-        gaps.merge(a.acks, b.acks)
-        gaps.merge(a.deliveries, b.deliveries)
+        gaps.merge(a.served.acks, b.served.acks)
+        gaps.merge(a.served.deliveries, b.served.deliveries)
         for bucket, latency_ns in b.latency.items():
             a.latency[bucket] = max(latency_ns, a.latency.get(bucket, 0))
         return a
@@ -97,21 +78,24 @@ class Failover:
             verdict = Verdict.PASS if self.max is None else Verdict.UNKNOWN
             return Finding(verdict, "There was no fault, so nothing had to fail over.")
         before_ns = min(fault.started_ns for fault in facts.faults)
-        if not any(track.first_ns < before_ns for track in state.acks.values()):
+        if not any(track.first_ns < before_ns for track in state.served.acks.values()):
             return Finding(Verdict.UNKNOWN, "Nothing was acknowledged before the first fault.")
-        found = sorted(_gaps(state, facts, before_ns), key=lambda gap: -gap.gap_s)
+        found = interruptions.find(state.served, facts, before_ns)
         figures = self._figures(state, facts, found, before_ns)
         verdict, why = self._judge(figures, found)
         return Finding(verdict, why, figures, details=tuple(map(asdict, found)))
 
     def _figures(
-        self, state: State, facts: Facts, found: Sequence[Gap], before_ns: int
+        self, state: State, facts: Facts, found: Sequence[Interruption], before_ns: int
     ) -> tuple[Figure, ...]:
         def worst(what: str, whole: bool) -> float:
             lengths = [g.gap_s for g in found if g.what == what and (g.client == ALL) is whole]
             return max(lengths, default=0.0)
 
-        usual_ns = max(_usual_ns(track.spans(0), facts, before_ns) for track in state.acks.values())
+        usual_ns = max(
+            interruptions.usual_ns(track.spans(0), facts, before_ns)
+            for track in state.served.acks.values()
+        )
         return (
             records.at_most("longest without acknowledgement", worst(ACKED, False), self.max, "s"),
             records.at_most("longest without delivery", worst(DELIVERED, True), self.max, "s"),
@@ -121,7 +105,9 @@ class Failover:
             Figure("interruptions", len(found), "rows"),
         )
 
-    def _judge(self, figures: Sequence[Figure], found: Sequence[Gap]) -> tuple[Verdict, str]:
+    def _judge(
+        self, figures: Sequence[Figure], found: Sequence[Interruption]
+    ) -> tuple[Verdict, str]:
         acked, delivered, _, usual, *_ = (figure.value or 0.0 for figure in figures)
         if self.max is not None and usual > self.max:
             why = f"Already before the first fault nothing was acknowledged for {usual:.3f} s."
@@ -137,10 +123,6 @@ class Failover:
         return Verdict.PASS, told if found else "No client noticed the faults."
 
 
-def _usual_ns(spans: Spans, facts: Facts, before_ns: int) -> int:
-    return gaps.length_ns(gaps.inside(spans, facts.load_started_ns, before_ns))
-
-
 def _latency_s(state: State, facts: Facts) -> float:
     found = [
         latency_ns
@@ -150,38 +132,3 @@ def _latency_s(state: State, facts: Facts) -> float:
         )
     ]
     return max(found, default=0) / 1e9
-
-
-def _series(state: State, until_ns: int) -> Iterator[tuple[str, str, int, Spans]]:
-    """What happened, to which client, at which partition, and all gaps of that kind."""
-    for (client, partition), track in state.acks.items():
-        yield ACKED, client, partition, track.spans(until_ns)
-    for (client, partition), track in state.deliveries.items():
-        # A consumer that gets no more of a partition may have given it to another one.
-        yield DELIVERED, client, partition, track.spans(track.last_ns)
-    for what, tracks in ((ACKED, state.acks), (DELIVERED, state.deliveries)):
-        for partition, several in gaps.by_partition(tracks).items():
-            spans = gaps.together(several, 0, until_ns)
-            yield what, ALL, partition, spans[spans[:, 0] > 0]
-
-
-def _gaps(state: State, facts: Facts, before_ns: int) -> Iterator[Gap]:
-    until_ns = facts.load_ended_ns
-    for what, client, partition, spans in _series(state, until_ns):
-        usual_ns = _usual_ns(spans, facts, before_ns)
-        for fault in facts.faults:
-            start, end = gaps.longest(_during(spans, fault, facts))
-            if end - start > max(3 * usual_ns, _NOTICEABLE_NS):
-                yield Gap(
-                    fault.name, what, client, partition, start,
-                    None if end == until_ns else end, (end - start) / 1e9, usual_ns / 1e9,
-                )  # fmt: skip
-
-
-def _during(spans: Spans, fault: FaultSpan, facts: Facts) -> Spans:
-    """The gaps to hold against a fault: those that overlap it, and one that never ended if no
-    other fault came after it."""
-    hit = gaps.overlapping(spans, fault.started_ns, fault.ended_ns or facts.load_ended_ns)
-    last = all(other.started_ns <= fault.started_ns for other in facts.faults)
-    unended = (spans[:, 1] == facts.load_ended_ns) & (spans[:, 0] >= fault.started_ns)
-    return np.concatenate([hit, spans[unended]]) if last else hit

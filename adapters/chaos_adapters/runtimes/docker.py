@@ -30,8 +30,8 @@ from chaos.errors import ClusterError, Unavailable
 from chaos.spi import Address, Broker, Cluster, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
-from chaos_adapters.runtimes.ports import reserve
 from chaos_adapters.runtimes.pods import LABEL, compose_document, dump_yaml, places, write_pod
+from chaos_adapters.runtimes.ports import reserve
 
 _STATE_WITHIN_S = 15.0
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
@@ -109,7 +109,9 @@ class DockerNode:
         """Run a program in the broker's container."""
         with _docker(f"{argv[0]} in {self.name}") as client:
             # The program ends by itself at the deadline; the SDK could only stop listening to it.
-            done = self._container(client).exec_run(["timeout", f"{timeout_s:g}", *argv], demux=True)
+            done = self._container(client).exec_run(
+                ["timeout", f"{timeout_s:g}", *argv], demux=True
+            )
         out, err = done.output
         if done.exit_code:
             said = (err or b"").decode(errors="replace")
@@ -125,7 +127,7 @@ class DockerNode:
     def write_log(self, path: Path) -> None:
         """All of the container's output, over all starts."""
         with _docker(f"log of {self.name}") as client, path.open("wb") as file:
-            file.writelines(self._container(client).logs(stream=True))
+            file.writelines(self._container(client).logs(stream=True, follow=False))
 
     def _act(self, what: str, act: Callable[[Container], object], wanted: NodeState) -> None:
         with _docker(f"{what} {self.name}") as client:

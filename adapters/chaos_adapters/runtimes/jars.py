@@ -6,8 +6,8 @@ their paths; only what is missing is fetched, from Maven Central or `MQCHAOS_MAV
 A jar enters the cache by one rename, after its hash was checked. So a torn download never
 becomes visible, and two runs that start on an empty cache only do the same work twice.
 
-`python -m chaos_adapters.runtimes.jars group:artifact:version ... > name.lock` resolves with jgo and writes a lock.
-Only this needs jgo: as a downloader it takes 8-12 s where one session takes 0.4 s, only warns of a
+`python -m chaos_adapters.runtimes.jars group:artifact:version ... > name.lock` resolves with jgo and
+writes a lock. Only this needs jgo: as a downloader it takes 8-12 s where one session takes 0.4 s, only warns of a
 wrong checksum, and writes into the final place.
 """
 
@@ -196,4 +196,4 @@ def resolve_lock(coordinates: Sequence[str]) -> Iterator[Jar]:
 
 if __name__ == "__main__":
     for found_jar in resolve_lock(sys.argv[1:]):
-        print(found_jar.line())
+        sys.stdout.write(f"{found_jar.line()}\n")

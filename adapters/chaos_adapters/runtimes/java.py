@@ -13,7 +13,7 @@ from chaos_adapters.runtimes.jars import ensure, parse_lock
 
 
 def java_argv(program: Java) -> list[str]:
-    """The argument list that starts it, after fetching jars that are missing. Raises Unavailable."""
+    """The argument list that starts it; jars that are missing are fetched. Raises Unavailable."""
     lock = Path(program.lock)
     if not lock.is_file():
         known = ", ".join(sorted(other.stem for other in lock.parent.glob("*.lock")))

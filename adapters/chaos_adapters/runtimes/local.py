@@ -359,4 +359,3 @@ def _run(argv: Sequence[str], directory: Path, timeout_s: float) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise ClusterError(f"{argv[0]}: {error}") from error
     return done.stdout
-

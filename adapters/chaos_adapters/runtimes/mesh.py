@@ -1,4 +1,4 @@
-"""The links of the Docker runtime: one or more Toxiproxy proxies each, in the pod of who connects."""
+"""The links of the Docker runtime: a Toxiproxy proxy for each port, in the pod of who connects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from chaos.errors import ClusterError
 from chaos.spi import CLIENTS, Address, Member, Port
 from chaos_adapters.runtimes.toxiproxy import Server
 
@@ -29,7 +28,7 @@ class Pod:
 
 
 def loopback_of(number: int) -> str:
-    """The address in every pod at which the proxies of the links to node `number` (from 1) listen."""
+    """Where, in every pod, the proxies of the links to node `number` (from 1) listen."""
     return f"127.0.1.{number}"
 
 
@@ -39,7 +38,7 @@ def link_proxy(target: str, port: str) -> str:
 
 
 @cache
-def _probe_lock(pod: Pod) -> threading.Lock:
+def _probe_lock(pod: Pod) -> threading.Lock:  # noqa: ARG001 - one lock a pod, by the cache
     """A pod has one probe, which one prober at a time may point somewhere."""
     return threading.Lock()
 
@@ -78,7 +77,8 @@ class DockerLink:
     def probe(self, timeout_s: float) -> Mapping[str, float | None]:
         """Ping each port."""
         if self.source == CLIENTS:
-            return {port.name: _ping(self.pod.client, port, timeout_s) for port, _, _ in self.routes}
+            ports = [port for port, _, _ in self.routes]
+            return {port.name: _ping(self.pod.client, port, timeout_s) for port in ports}
         with _probe_lock(self.pod):
             found = {}
             for port, _, listens in self.routes:
@@ -110,8 +110,9 @@ def links_of(
         outer = [port for port in target.ports if port.audience == "clients"]
         for source in members:
             if source.name != target.name and inner:
+                at = loopback_of(number)
                 routes = tuple(
-                    (port, link_proxy(target.name, port.name), f"{loopback_of(number)}:{port.number}")
+                    (port, link_proxy(target.name, port.name), f"{at}:{port.number}")
                     for port in inner
                 )
                 pair = (source.name, target.name)
@@ -122,5 +123,3 @@ def links_of(
                 CLIENTS, target.name, pods[target.name], routes
             )
     return links
-
-

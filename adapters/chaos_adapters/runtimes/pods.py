@@ -1,7 +1,7 @@
 """From a broker's members to the pods that run them: places, proxies, the Compose file.
 
-Within pod N the name of a peer M resolves to 127.0.1.M, where N's own Toxiproxy listens on M's ports
-and forwards to pod M. Two proxies more lead from published ports into the pod: `clients`, to the
+Within pod N the name of a peer M resolves to 127.0.1.M, where N's own Toxiproxy listens on M's
+ports and forwards to pod M. Two proxies more lead from published ports into the pod: `clients`, to the
 broker's client listener, and `probe`, which is pointed at whichever link is to be measured.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from chaos.data import compose_directory
+from chaos.data import compose_dir
 from chaos.spi import Address, Broker, Json, Launch, Member, Place
 from chaos_adapters.runtimes.mesh import (
     CLIENT_PROXY,
@@ -32,7 +32,7 @@ LABEL = "mqchaos.cluster"
 
 def template(broker: Broker) -> tuple[str, Json]:
     """The text of a system's template and what its `x-mqchaos` says."""
-    path = compose_directory() / f"{type(broker).__name__.lower()}.yaml"
+    path = compose_dir() / f"{type(broker).__name__.lower()}.yaml"
     text = path.read_text()
     return text, YAML(typ="safe").load(text)["x-mqchaos"]
 
@@ -94,10 +94,11 @@ def compose_document(
     """The template, filled in for every member and merged into one."""
     text, about = template(broker)
     version = str(getattr(broker, "version", "latest"))
+    default_images = set(_images(about["images"], version, {}).values())
     merged: Json = {}
     for name, pod in pods.items():
         values = {
-            **_images(about["images"], version),
+            **_images(about["images"], version, os.environ),
             "NODE": name,
             "CLUSTER": cluster_id,
             "CONFIG": str(directory / name / "config"),
@@ -107,20 +108,25 @@ def compose_document(
             ]),
             "VERSION": version,
             "API_PORT": pod.api, "CLIENT_PORT": pod.client, "PROBE_PORT": pod.probe,
-            "IMAGES": str(compose_directory() / "images"),
+            "IMAGES": str(compose_dir() / "images"),
         }  # fmt: skip
         filled = YAML(typ="safe").load(string.Template(text).substitute(values))
         environment = json.loads((directory / name / "environment.json").read_text())
         filled["services"][name]["environment"] = {k: _literal(v) for k, v in environment.items()}
+        for service in filled["services"].values():
+            if service["image"] not in default_images:
+                service.pop("build", None)  # somebody's own image is theirs to build
         for section, things in filled.items():
             if not section.startswith("x-"):
                 merged.setdefault(section, {}).update(things)
     return merged
 
 
-def _images(defaults: Mapping[str, str], version: str) -> Mapping[str, str]:
+def _images(
+    defaults: Mapping[str, str], version: str, chosen: Mapping[str, str]
+) -> Mapping[str, str]:
     return {
-        name: os.environ.get(name) or string.Template(default).substitute(VERSION=version)
+        name: chosen.get(name) or string.Template(default).substitute(VERSION=version)
         for name, default in defaults.items()
     }
 

@@ -1,8 +1,8 @@
 """Loopback ports that no other run takes, held for as long as a cluster's directory is there.
 
 The numbers lie below the range from which kernels take ports for outgoing connections, so that
-nothing takes one while a killed broker is down. A port is reserved by a file of its own, which names
-the directory that holds it; a file whose directory is gone counts for nothing.
+nothing takes one while a killed broker is down. A port is reserved by a file of its own, which
+names the directory that holds it; a file whose directory is gone counts for nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ FIRST, LAST = 20_000, 32_000
 
 
 def reserve(directory: Path, count: int) -> list[int]:
-    """`count` free ports, reserved for `directory`. Raises ClusterError when there are not enough."""
+    """`count` free ports, reserved for `directory`. Raises ClusterError when there are too few."""
     found: list[int] = []
     with _table() as table:
         for port in _candidates():
             if len(found) == count:
-                return found
+                break
             if _free(port) and _claim(table / str(port), directory):
                 found.append(port)
+    if len(found) == count:
+        return found
     raise ClusterError(f"fewer than {count} free ports between {FIRST} and {LAST} on 127.0.0.1")
 
 
@@ -66,7 +68,8 @@ def _table() -> Iterator[Path]:
 
 def _claim(path: Path, directory: Path) -> bool:
     try:
-        if path.is_file() and not Path(path.read_text()).is_dir():
+        # Empty is one whose writer was killed before it could say for whom.
+        if path.is_file() and not ((owner := path.read_text()) and Path(owner).is_dir()):
             path.unlink()
         with path.open("x") as file:
             file.write(str(directory))

@@ -9,13 +9,14 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from confluent_kafka import ElectionType, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Settings, View
 from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka.clients import bootstrap
-from chaos_adapters.brokers.kafka.quorum import QuorumClient
+from chaos_adapters.brokers.kafka.quorum import QuorumClient, QuorumError, describe_quorum
 from chaos_adapters.brokers.kafka.topology import node_name
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ def _result(future: Future[T], what: str, *fine: int) -> T:
 
 
 def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str:
-    """What the cluster still lacks: nodes that are not registered, or a controller."""
+    """What the cluster still lacks: nodes that are not registered or do not serve, or a controller."""
     admin = Admin(clients)
     try:
         found = {broker.id for broker in admin.metadata(timeout_s).brokers.values()}
@@ -93,8 +94,14 @@ def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str
         return str(error)
     if len(found) < nodes:
         return f"{len(found)} of {nodes} brokers have registered"
-    leader = QuorumClient(clients).leader(timeout_s)
-    return "" if leader is not None else "there is no active controller"
+    # Metadata still names a broker that was killed and restarted a moment ago, until its session
+    # ends; whether it really serves only it can tell.
+    for name, address in clients.items():
+        try:
+            describe_quorum(address.host, address.port, timeout_s)
+        except QuorumError as error:
+            return f"{name} does not serve yet: {error}"
+    return ""
 
 
 def prepare(

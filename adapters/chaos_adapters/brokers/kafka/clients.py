@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -79,7 +80,10 @@ class KafkaProducer:
 
     def _delivered(self, sequence: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self._sink.acknowledged(sequence, message.partition(), message.offset(), now_ns())
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            self._sink.acknowledged(sequence, partition, offset, now_ns())
         else:
             self._failed(sequence, error, message.partition())
 
@@ -164,8 +168,8 @@ def _is_message(message: Message) -> bool:
 def _deliveries(messages: Sequence[Message], received_ns: int) -> Deliveries:
     return Deliveries(
         bodies=[message.value() or b"" for message in messages],
-        partitions=[message.partition() for message in messages],
-        offsets=[message.offset() for message in messages],
+        partitions=cast(list[int], [message.partition() for message in messages]),
+        offsets=cast(list[int], [message.offset() for message in messages]),
         received_ns=received_ns,
     )
 

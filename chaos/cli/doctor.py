@@ -1,0 +1,155 @@
+"""`chaos doctor`: what works on this machine, and what would help."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Annotated, Protocol, runtime_checkable
+
+import psutil
+import typer
+
+from chaos import clusters, registry
+from chaos.errors import ChaosError, ClusterError
+from chaos.plugin import shape
+from chaos.spi import Runtime
+from chaos.ui.text import clean, listed
+from chaos.undo import UndoLog
+
+app = typer.Typer()
+
+_ENOUGH_DISK = 5 << 30
+_ENOUGH_MEMORY = 2 << 30
+
+
+@app.command()
+def doctor(
+    runs: Annotated[
+        Path, typer.Option(metavar="DIRECTORY", help="Where run directories are to be made.")
+    ] = Path("runs"),
+) -> None:
+    """Tell what works here and what would help. Exit code 3: no system runs on any runtime."""
+    for line in [*_software(), *_machine(runs), *_leftovers()]:
+        typer.echo(clean(line))
+    runs_somewhere = False
+    for name in registry.names("runtimes"):
+        typer.echo(f"runtime {name}")
+        for line in _described(name):
+            typer.echo(clean(f"  {line}"))
+        for broker in registry.names("brokers"):
+            reasons = _why_not(broker, name)
+            runs_somewhere = runs_somewhere or not reasons
+            typer.echo(clean(f"  {broker}: {'; '.join(reasons) or 'ok'}"))
+    if not runs_somewhere:
+        raise typer.Exit(ClusterError.exit_code)
+
+
+@runtime_checkable
+class Described(Protocol):
+    """Ability of a runtime: it tells what it found on this machine, such as versions."""
+
+    def describe(self) -> Sequence[str]:
+        """A line for each thing."""
+
+
+def _described(runtime_name: str) -> Sequence[str]:
+    try:
+        runtime = registry.load("runtimes", runtime_name)()
+        return runtime.describe() if isinstance(runtime, Described) else ()
+    except ChaosError:
+        return ()  # told as the reason why nothing runs there
+
+
+def _why_not(broker_name: str, runtime_name: str) -> Sequence[str]:
+    try:
+        broker = shape(registry.load("brokers", broker_name)).build({})
+        if isinstance(broker, list):
+            return ["not known, as it needs parameters"]
+        runtime: Runtime = registry.load("runtimes", runtime_name)()
+        return runtime.check(broker)
+    except ChaosError as error:
+        return [str(error)]
+
+
+def _software() -> Iterator[str]:
+    yield f"mqchaos {_version('mqchaos')}, Python {platform.python_version()}"
+    yield f"  {platform.platform()}"
+    named = [re.split(r"[^\w.-]", need)[0] for need in requires("mqchaos") or ()]
+    yield "packages"
+    yield f"  {', '.join(f'{name} {_version(name)}' for name in named)}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "MISSING: install mqchaos again"
+
+
+def _machine(runs: Path) -> Iterator[str]:
+    free = psutil.virtual_memory().available
+    yield "machine"
+    short = "" if free >= _ENOUGH_MEMORY else ": LOW, three brokers need about 2 GiB"
+    yield f"  {os.cpu_count()} processors, {_size(free)} of memory free{short}"
+    for what, directory in (("run directories", runs), ("clusters", clusters.home())):
+        yield f"  {what} in {directory}: {_room(directory)}"
+
+
+def _room(directory: Path) -> str:
+    place = directory.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"NOT WRITABLE ({place})"
+    free = shutil.disk_usage(place).free
+    return f"{_size(free)} free" + (
+        "" if free >= _ENOUGH_DISK else ": LOW, brokers keep logs there"
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"
+
+
+def _leftovers() -> Iterator[str]:
+    yield "clusters"
+    known = set()
+    for directory in clusters.directories():
+        known.add(directory.name)
+        yield f"  {directory.name}: {_state(directory)}"
+    for name in registry.names("runtimes"):
+        try:
+            runtime: Runtime = registry.load("runtimes", name)()
+            marked = runtime.leftovers()
+        except ChaosError:
+            continue  # told below, as the reason why nothing runs there
+        for identity, things in marked.items():
+            if identity not in known:
+                known.add(identity)
+                yield f"  {identity}: of another CHAOS_HOME, or left behind: {listed(things, 3)}"
+    if not known:
+        yield "  none"
+
+
+def _state(directory: Path) -> str:
+    state = clusters.read_state(directory)
+    if state is None:
+        return "has no state that can be read; chaos down removes it"
+    what = f"{state.broker.get('broker')} on {state.runtime}"
+    store = clusters.open_store(directory)
+    if store is None:
+        return f"{what}, used by a run now"
+    try:
+        pending = [entry.fault for entry in UndoLog(store.undo_path).pending()]
+    except ChaosError as error:
+        return f"{what}: {error}"
+    finally:
+        store.release()
+    faults = f", not healed: {listed(pending)}: chaos heal" if pending else ""
+    kept = "kept for the next run" if state.keep and state.ready else "left behind: chaos down"
+    return f"{what}, {kept}{faults}"

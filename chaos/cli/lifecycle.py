@@ -1,0 +1,198 @@
+"""`chaos up`, `chaos down`, `chaos heal`: clusters by hand, and whatever a crash left."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chaos import clusters, registry
+from chaos.cli.codes import worst
+from chaos.cli.options import Ids, Overrides, RuntimeOption
+from chaos.cli.paths import find_experiment
+from chaos.cli.stopping import supervised
+from chaos.clusters import Store
+from chaos.errors import ChaosError, HealError, Problem, UsageError
+from chaos.experiment import Experiment, load_experiment
+from chaos.heal import clean_up, heal_cluster
+from chaos.run.engine import INTERRUPTED
+from chaos.run.provision import Provision, choose_runtime, sweep
+from chaos.spi import Runtime
+from chaos.timing import Interrupted
+from chaos.ui.screen import Screen, complain
+from chaos.ui.text import listed
+from chaos.wording import unknown
+
+app = typer.Typer()
+
+_BEING_MADE_S = 60.0
+
+
+@app.command()
+def up(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The experiment whose cluster it is.")
+    ],
+    runtime: RuntimeOption = None,
+    overrides: Overrides = None,
+) -> None:
+    """Start the cluster of an experiment and keep it, so that the next runs need not wait for it.
+
+    Runs whose cluster is the same use it, one at a time; `chaos down` removes it.
+    """
+    experiment = load_experiment(find_experiment(file), overrides or [])
+    place = choose_runtime(experiment, runtime)
+    screen = Screen()
+    code = supervised(
+        lambda stop: _up(experiment, place, screen, stop),
+        screen.say,
+        "stopping: removing what was started",
+    )
+    raise typer.Exit(code)
+
+
+def _up(experiment: Experiment, runtime: str, screen: Screen, stop: threading.Event) -> int:
+    sweep(screen.say)
+    provision = Provision(experiment, runtime, keep=True, tell=screen.say)
+    try:
+        screen.say(f"starting the cluster of {experiment.name} on the {runtime} runtime")
+        cluster = provision.start()
+        provision.await_ready(cluster, stop)
+        if stop.is_set():
+            raise Interrupted("the cluster")
+        provision.mark_ready()
+    except Interrupted:
+        return INTERRUPTED
+    finally:
+        provision.end()
+    screen.say(f"cluster {cluster.id} is up:")
+    for name, address in cluster.clients.items():
+        screen.say(f"  {name}  {address}")
+    screen.say(f"take it down with: chaos down {cluster.id}")
+    return 0
+
+
+@app.command()
+def down(ids: Ids = None) -> None:
+    """Remove clusters that were kept or left behind, and what faults did outside them.
+
+    Without an ID: all of yours that no run uses now. What carries our mark but has no state in
+    CHAOS_HOME may be somebody else's: it is told, and removed when its ID is given.
+    """
+    everywhere = _Machine()
+    wanted = everywhere.chosen(ids or [], with_strangers=True)
+    for identity in wanted:
+        everywhere.attempt(identity, _remove)
+    if not ids:
+        for identity, things in everywhere.strangers.items():
+            _say(
+                f"cluster {identity} is not in {clusters.home()}: {listed(things, 3)}\n"
+                f"  if nobody else on this machine uses it: chaos down {identity}"
+            )
+    if not wanted:
+        _say("no clusters of yours")
+    raise typer.Exit(everywhere.code)
+
+
+def _remove(store: Store) -> None:
+    store.update(keep=False)
+    clean_up(store, _say)
+
+
+@app.command()
+def heal(ids: Ids = None) -> None:
+    """Undo every fault that a crash left in force; clusters stay.
+
+    Exit code 4: something could not be undone. What a living run uses is left to that run.
+    """
+    everywhere = _Machine()
+    healed: list[int] = []
+    for identity in everywhere.chosen(ids or [], with_strangers=False):
+        everywhere.attempt(identity, lambda store: healed.append(_heal(store)))
+    if not sum(healed) and not everywhere.code:
+        _say("nothing to heal")
+    raise typer.Exit(HealError.exit_code if everywhere.code else 0)
+
+
+def _heal(store: Store) -> int:
+    try:
+        return heal_cluster(store, lambda line: _say(f"cluster {store.state.id}: {line}"))
+    finally:
+        store.release()
+
+
+def _say(text: str) -> None:
+    Screen().say(text)
+
+
+class _Machine:
+    """All clusters that can be seen from here, and the worst that happened to a command so far."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._known = {directory.name: directory for directory in clusters.directories()}
+
+    @cached_property
+    def strangers(self) -> Mapping[str, Sequence[str]]:
+        """What carries our mark but has no state here, by the cluster's ID."""
+        marked: dict[str, list[str]] = {}
+        for runtime in _runtimes():
+            for identity, things in runtime.leftovers().items():
+                marked.setdefault(identity, []).extend(things)
+        here = {directory.name for directory in clusters.directories()}
+        return {identity: things for identity, things in marked.items() if identity not in here}
+
+    def chosen(self, ids: Sequence[str], with_strangers: bool) -> list[str]:
+        """The clusters that are meant. Raises UsageError with every ID that is none."""
+        known = [*self._known, *(self.strangers if with_strangers else ())]
+        problems = [
+            Problem("", unknown("cluster", identity, known, "clusters"))
+            for identity in ids
+            if identity not in known
+        ]
+        if problems:
+            raise UsageError(problems)
+        return list(dict.fromkeys(ids)) or list(self._known)
+
+    def attempt(self, identity: str, act: Callable[[Store], object]) -> None:
+        """Do something to a cluster, unless a run uses it; what goes wrong is told."""
+        try:
+            if directory := self._known.get(identity):
+                self._to_known(directory, act)
+            else:
+                self._wipe(identity, clusters.home() / "clusters" / identity)
+        except ChaosError as error:
+            complain(f"cluster {identity}: {error}")
+            self.code = worst([self.code, error.exit_code])
+
+    def _to_known(self, directory: Path, act: Callable[[Store], object]) -> None:
+        if clusters.read_state(directory) is None:
+            # Never written, or damaged: nothing but marks tells what belongs to it.
+            if time.time() - directory.stat().st_mtime > _BEING_MADE_S:
+                self._wipe(directory.name, directory)
+        elif store := clusters.open_store(directory):
+            act(store)
+        else:
+            _say(f"cluster {directory.name} is used by a run now; it is left alone")
+
+    def _wipe(self, identity: str, directory: Path) -> None:
+        for runtime in _runtimes():
+            if identity in runtime.leftovers():
+                runtime.remove(identity, directory / "runtime")
+        shutil.rmtree(directory, ignore_errors=True)
+        _say(f"removed cluster {identity}")
+
+
+def _runtimes() -> Iterator[Runtime]:
+    """Every runtime that can be loaded; what the others left cannot be seen, which is told."""
+    for name in registry.names("runtimes"):
+        try:
+            yield registry.load("runtimes", name)()
+        except ChaosError as error:
+            complain(str(error))

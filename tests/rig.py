@@ -1,0 +1,219 @@
+"""Nodes and links that only remember what was done to them, and fail when they are told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos.errors import ClusterError
+from chaos.plugin import shape
+from chaos.spi import CLIENTS, Address, NodeState
+
+
+class Trouble:
+    """Raises at the chosen moment. Every act on a node or a link has one moment before it and one
+    after it, so an error may come before the first, in the middle of, or after all that is done."""
+
+    def __init__(self) -> None:
+        self.moments: list[str] = []
+        self._left: int | None = None
+        self._error: Callable[[str], Exception] = ClusterError
+
+    def arm(self, moments: int, error: Callable[[str], Exception] = ClusterError) -> None:
+        """Raise once, after so many moments more have passed."""
+        self._left, self._error = moments, error
+
+    def disarm(self) -> None:
+        """Let everything succeed."""
+        self._left = None
+
+    def __call__(self, moment: str) -> None:
+        self.moments.append(moment)
+        if self._left is None:
+            return
+        self._left -= 1
+        if self._left < 0:
+            self._left = None
+            raise self._error(f"as asked, {moment}")
+
+
+@dataclass
+class FakeNode:
+    """spi.Node; `deaf` to some acts when it is to look as if they worked."""
+
+    name: str
+    trouble: Trouble
+    now: NodeState = NodeState.RUNNING
+    acts: list[str] = field(default_factory=list)
+    deaf: set[str] = field(default_factory=set)
+
+    def state(self) -> NodeState:
+        self.trouble(f"looking at {self.name}")
+        return self.now
+
+    def _act(self, what: str, then: Mapping[NodeState, NodeState]) -> None:
+        self.trouble(f"before {what} {self.name}")
+        self.acts.append(what)
+        if what not in self.deaf:
+            self.now = then.get(self.now, self.now)
+        self.trouble(f"after {what} {self.name}")
+
+    def start(self) -> None:
+        self._act("start", {NodeState.DEAD: NodeState.RUNNING})
+
+    def stop(self, timeout_s: float) -> None:
+        self._act("stop", dict.fromkeys(NodeState, NodeState.DEAD))
+
+    def kill(self) -> None:
+        self._act("kill", dict.fromkeys(NodeState, NodeState.DEAD))
+
+    def pause(self) -> None:
+        self._act("pause", {NodeState.RUNNING: NodeState.PAUSED})
+
+    def resume(self) -> None:
+        self._act("resume", {NodeState.PAUSED: NodeState.RUNNING})
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> str:
+        self._act("run", {})
+        return ""
+
+    def log_tail(self, lines: int) -> list[str]:
+        return []
+
+
+@dataclass
+class FakeLink:
+    """spi.Link with two ports; `leaky` ports let bytes through whatever is imposed, `broken` ones
+    never do."""
+
+    source: str
+    target: str
+    trouble: Trouble
+    node: FakeNode
+    toxics: dict[str, tuple[str, dict[str, float]]] = field(default_factory=dict)
+    leaky: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    probes: int = 0
+    acts: list[str] = field(default_factory=list)
+
+    @property
+    def way(self) -> str:
+        return f"{self.source}->{self.target}"
+
+    def impose(self, name: str, kind: str, **attributes: float) -> None:
+        self.trouble(f"before impose {self.way}")
+        self.acts.append("impose")
+        self.toxics[name] = kind, attributes
+        self.trouble(f"after impose {self.way}")
+
+    def lift(self, name: str) -> None:
+        self.trouble(f"before lift {self.way}")
+        self.acts.append("lift")
+        self.toxics.pop(name, None)
+        self.trouble(f"after lift {self.way}")
+
+    def imposed(self) -> frozenset[str]:
+        self.trouble(f"looking at {self.way}")
+        return frozenset(self.toxics)
+
+    def probe(self, timeout_s: float) -> Mapping[str, float | None]:
+        self.probes += 1
+        return {port: 0.001 if self._carries(port) else None for port in ("inner", "outer")}
+
+    def _carries(self, port: str) -> bool:
+        if self.node.now is not NodeState.RUNNING or port in self.broken:
+            return False
+        slow = any(attributes.get("latency", 0) > 1000 for _, attributes in self.toxics.values())
+        return not slow or port in self.leaky
+
+
+@dataclass
+class FakeCluster:
+    """spi.Cluster without links."""
+
+    nodes: dict[str, FakeNode]
+    trouble: Trouble
+    id: str = "fake"
+    clients: dict[str, Address] = field(default_factory=dict)
+
+    def save_logs(self, directory: Path) -> None:
+        """Nothing was logged."""
+
+    @property
+    def left_on(self) -> list[str]:
+        """Everything that is not as it was at the start."""
+        return [f"{node.name} {node.now}" for node in self.nodes.values() if node.now != "running"]
+
+
+@dataclass
+class FakeMesh(FakeCluster):
+    """The same, spi.Meshed."""
+
+    links: dict[tuple[str, str], FakeLink] = field(default_factory=dict)
+
+    @property
+    def left_on(self) -> list[str]:
+        toxics = [f"{link.way} {name}" for link in self.links.values() for name in link.toxics]
+        return [*super().left_on, *toxics]
+
+
+NAMES = ("fake-1", "fake-2", "fake-3")
+
+
+def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:
+    return {name: FakeNode(name, trouble) for name in NAMES}
+
+
+def mesh() -> FakeMesh:
+    """Three nodes with every link between them, and the clients' links."""
+    trouble = Trouble()
+    nodes = nodes_of(trouble)
+    links = {
+        (source, target): FakeLink(source, target, trouble, nodes[target])
+        for source in (*NAMES, CLIENTS)
+        for target in NAMES
+        if source != target
+    }
+    return FakeMesh(nodes, trouble, links=links)
+
+
+def plain() -> FakeCluster:
+    """Three nodes without links."""
+    trouble = Trouble()
+    return FakeCluster(nodes_of(trouble), trouble)
+
+
+@dataclass
+class FakeRig:
+    """spi.Rig; a target is a list of names."""
+
+    cluster: Any
+
+    def resolve(self, target: str) -> tuple[str, ...]:
+        return tuple(target.split(","))
+
+
+SAMPLES = {
+    "target": "fake-1,fake-2", "duration": "100ms", "size": "64KiB", "rate": "10/s",
+    "settings": {}, "int": 1, "float": 0.5, "bool": False, "str": "text",
+}  # fmt: skip
+"""A value for a required field, by the type that `chaos.plugin` tells people."""
+
+
+def sample(cls: type[Any], **given: object) -> Any:
+    """A plug-in whose required fields, whichever they are, have some right value."""
+    values = {
+        each.key: SAMPLES.get(each.type, each.type.partition(" | ")[0])
+        for each in shape(cls).parameters()
+        if each.default is None
+    }
+    built = shape(cls).build({**values, **given})
+    assert isinstance(built, cls), built
+    return built
+
+
+def aimed(cls: type[Any], *nodes: str) -> Any:
+    """A fault that acts on these nodes."""
+    return sample(cls, **dict.fromkeys(shape(cls).target_keys, ",".join(nodes)))

@@ -1,0 +1,467 @@
+"""The life of a fault: whatever goes wrong and whenever, nothing is left on that is not on record,
+and nothing is left on at all in the end."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+import pytest
+
+from chaos import guard as guard_module
+from chaos.errors import ClusterError, DeadlineExceeded, FaultError, HealError
+from chaos.guard import Guard, Stage, heal_entry
+from chaos.history.events import EventLog
+from chaos.plugin import shape
+from chaos.registry import load, names
+from chaos.spi import Cluster, Effect, Injection, Json, NodeState, Presence, Rig
+from chaos.timing import Interrupted
+from chaos.undo import Entry, UndoLog
+from tests.rig import NAMES, FakeMesh, FakeRig, Trouble, aimed, mesh
+
+
+class Hurried:
+    """`threading` as the guard sees it: nothing is ever waited for."""
+
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return self.is_set()
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops of the guard give up at once, and pause for nothing."""
+    monkeypatch.setattr(guard_module, "threading", Hurried)
+    monkeypatch.setattr(guard_module, "PROVE_WITHIN_S", 0.0)
+    monkeypatch.setattr(guard_module, "HEAL_WITHIN_S", 0.0)
+
+
+ALLOWED = {
+    Stage.NEW: {Stage.PLANNED},
+    Stage.PLANNED: {Stage.RECORDED, Stage.UNPROVED},
+    Stage.RECORDED: {Stage.INJECTED, Stage.UNPROVED, Stage.HEALING},
+    Stage.INJECTED: {Stage.PROVED, Stage.UNPROVED, Stage.HEALING},
+    Stage.PROVED: {Stage.UNPROVED, Stage.HEALING},
+    Stage.UNPROVED: {Stage.HEALING},
+    Stage.HEALING: {Stage.GONE, Stage.FAILED, Stage.HEALING},
+    Stage.FAILED: {Stage.HEALING},
+    Stage.GONE: set[Stage](),
+}
+"""The drawing in `chaos.guard`; a heal may also end by an exception of the disk."""
+STAGE_OF = {
+    "planned": Stage.PLANNED, "attempt": Stage.RECORDED, "injected": Stage.INJECTED,
+    "effect": Stage.PROVED, "unproved": Stage.UNPROVED, "skipped": Stage.UNPROVED,
+    "heal": Stage.HEALING, "gone": Stage.GONE, "failed": Stage.FAILED,
+}  # fmt: skip
+
+
+@dataclass
+class Walk:
+    """Takes random steps with several faults at once, as a schedule, a user and bad luck would."""
+
+    directory: Path
+    random: Random
+    cluster: FakeMesh = field(default_factory=mesh)
+    lives: dict[str, Guard] = field(default_factory=dict)
+    done: Counter[str] = field(default_factory=Counter)
+    seen: dict[str, Stage] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.events = EventLog(self.directory / "events")
+        self.events.listen(self._hear)
+        self.undo = UndoLog(self.directory / "undo")
+        self.classes = {name: load("faults", name) for name in names("faults")}
+
+    def _hear(self, event: Json) -> None:
+        if event["kind"] == "fault":
+            before, after = self.seen.get(event["id"], Stage.NEW), STAGE_OF[event["what"]]
+            assert after in ALLOWED[before], event
+            self.seen[event["id"]] = after
+
+    # ------------------------------------------------------------------------------- the steps
+
+    def step(self) -> None:
+        """One step, with an error somewhere in it more often than not, and then the invariant."""
+        act = self.random.choice([
+            self.begin, self.begin, self.look, self.heal, self.heal, self.die, self.crash,
+        ])  # fmt: skip
+        errors: list[Callable[[str], Exception]] = [
+            ClusterError, FaultError, lambda why: DeadlineExceeded(why, 1.0),
+        ]  # fmt: skip
+        if act in (self.heal, self.crash):
+            errors += [HealError, OSError, KeyError]
+        trouble = self.cluster.trouble
+        if self.random.random() < 0.6:
+            trouble.arm(self.random.randrange(14), self.random.choice(errors))
+        act()
+        trouble.disarm()
+        self.check()
+
+    def begin(self) -> None:
+        """Plan, record, inject, prove a fault of any kind on nodes that nobody else has."""
+        name, cls = self.random.choice(sorted(self.classes.items()))
+        claims, taken = cls.claims, set()
+        for other in self.lives.values():
+            if other.fault.claims == claims:
+                taken.update(other.injection.nodes)
+        if not (free := [node for node in NAMES if node not in taken]):
+            return
+        nodes = self.random.sample(free, self.random.randint(1, len(free)))
+        fault = aimed(cls, *sorted(nodes))
+        identity = f"{next(self.numbers)}-{name}"
+        parameters = shape(cls).dump(fault)
+        guard = Guard(identity, name, parameters, fault, self.events, self.undo)
+        stop = threading.Event()
+        if self.random.random() < 0.1:
+            stop.set()
+        try:
+            guard.plan(FakeRig(self.cluster), self.random)
+        except (ClusterError, FaultError):
+            self.done["not planned"] += 1
+            return
+        self.lives[identity] = guard
+        proved = guard.inject(self.cluster, stop)
+        assert proved is (guard.stage is Stage.PROVED)
+        self.done[f"{name} {guard.stage}"] += 1
+
+    def look(self) -> None:
+        """A last measurement before a heal; a fault that half vanished is not proved any more."""
+        if guard := self._any():
+            guard.look_again(self.cluster)
+            self.done["looked"] += 1
+
+    def heal(self) -> None:
+        """One heal; one that fails may be tried again."""
+        guard = self._any()
+        if not guard:
+            return
+        try:
+            guard.heal(self.cluster, self._held(guard))
+        except HealError:
+            assert guard.stage is Stage.FAILED
+            self.done["heal failed"] += 1
+        else:
+            self.done["healed"] += 1
+            del self.lives[guard.id]
+
+    def die(self) -> None:
+        """A node ends by itself, as Kafka does when its disk is full."""
+        if any(guard.stage is Stage.PROVED for guard in self.lives.values()):
+            node = self.cluster.nodes[self.random.choice(NAMES)]
+            if node.now is NodeState.RUNNING:
+                node.now = NodeState.DEAD
+                self.done["died"] += 1
+
+    def crash(self) -> None:
+        """The tool is killed: all that the next one knows is on the disk. It heals everything, now
+        or, when that fails, later."""
+        if self.random.random() < 0.7:
+            return
+        self.lives.clear()
+        self.done["crashed"] += 1
+        pending = UndoLog(self.directory / "undo").pending()
+        for position, entry in enumerate(pending):
+            held = {node for other in pending[position + 1 :] for node in other.nodes}
+            self._heal_entry(entry, held)
+
+    def _heal_entry(self, entry: Entry, held: set[str]) -> None:
+        while True:
+            try:
+                heal_entry(self.cluster, entry, entry.build(), held)
+            except HealError:
+                self.done["heal after crash failed"] += 1
+            else:
+                self.undo.done(entry.undo)
+                return
+
+    def _any(self) -> Guard | None:
+        return self.random.choice(list(self.lives.values())) if self.lives else None
+
+    def _held(self, own: Guard) -> set[str]:
+        on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED, Stage.FAILED}
+        others = [guard for guard in self.lives.values() if guard is not own and guard.stage in on]
+        return {node for guard in others for node in guard.injection.nodes}
+
+    # --------------------------------------------------------------------------- what must hold
+
+    def check(self) -> None:
+        """Whatever is on is on record. (That lives go along the drawing is held by `_hear`.)"""
+        pending = UndoLog(self.directory / "undo").pending()
+        if self.cluster.left_on:
+            assert pending, self.cluster.left_on
+        covered = {node for entry in pending for node in (*entry.nodes, *entry.running)}
+        for node in self.cluster.nodes.values():
+            assert node.now is NodeState.RUNNING or node.name in covered
+        acted_on = {node for entry in pending for node in entry.nodes}
+        for link in self.cluster.links.values():
+            assert not link.toxics or {link.source, link.target} & acted_on
+
+    def finish(self) -> None:
+        """Heal all that is left; then nothing may be left."""
+        for guard in list(self.lives.values()):
+            guard.heal(self.cluster, self._held(guard))
+            self.lives.pop(guard.id)
+        assert self.cluster.left_on == []
+        assert UndoLog(self.directory / "undo").pending() == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_left_on_after_a_random_walk(tmp_path: Path, seed: int) -> None:
+    """700 steps with every registered fault, errors before, in and after each act, nodes that end
+    by themselves and crashes of the tool: at every moment what is on is in the undo log, and in the
+    end there is no dead node, no frozen node, no toxic and nothing to undo."""
+    walk = Walk(tmp_path, Random(seed))
+    for _ in range(700):
+        walk.step()
+    walk.finish()
+    for name in names("faults"):
+        assert walk.done[f"{name} proved"] >= 5, walk.done
+        assert walk.done[f"{name} unproved"] >= 5, walk.done
+    for what in ("healed", "heal failed", "heal after crash failed", "crashed", "died", "looked"):
+        assert walk.done[what] >= 5, walk.done
+
+
+# ----------------------------------------------------------------------------------- one by one
+
+
+@dataclass
+class Scripted:
+    """A fault whose measurements are written beforehand; the last one stays."""
+
+    claims: ClassVar[str] = "process"
+    needs_links: ClassVar[bool] = False
+
+    effects: list[Presence | Exception] = field(default_factory=list)
+    on_inject: Exception | None = None
+    on_heal: list[Exception] = field(default_factory=list)
+    heals: int = 0
+
+    def plan(self, rig: Rig, random: Random) -> Injection:
+        return Injection(("fake-1",))
+
+    def inject(self, cluster: Cluster, injection: Injection) -> None:
+        if self.on_inject:
+            raise self.on_inject
+
+    def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
+        effect = self.effects.pop(0) if len(self.effects) > 1 else self.effects[0]
+        if isinstance(effect, Exception):
+            raise effect
+        return Effect(effect, {"bites": 1})
+
+    def heal(self, cluster: Cluster, injection: Injection) -> None:
+        self.heals += 1
+        if self.on_heal:
+            raise self.on_heal.pop(0)
+
+
+@dataclass
+class Told:
+    """A guard around a scripted fault, and all that it told."""
+
+    directory: Path
+    fault: Scripted
+    cluster: FakeMesh = field(default_factory=mesh)
+    stop: threading.Event = field(default_factory=threading.Event)
+    events: list[Json] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        log = EventLog(self.directory / "events")
+        log.listen(self.events.append)
+        self.undo = UndoLog(self.directory / "undo")
+        self.guard = Guard("1-x", "x", {}, self.fault, log, self.undo)
+        self.guard.plan(FakeRig(self.cluster), Random(1))
+
+    @property
+    def whats(self) -> list[str]:
+        return [event["what"] for event in self.events]
+
+
+def test_a_whole_life_is_told_step_by_step(tmp_path: Path) -> None:
+    """Planned, attempted, injected, measured on, healed, measured gone."""
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.FULL, Presence.NONE]))
+    assert told.guard.inject(told.cluster, told.stop)
+    told.guard.look_again(told.cluster)
+    told.guard.heal(told.cluster, ())
+    assert told.whats == ["planned", "attempt", "injected", "effect", "heal", "gone"]
+    assert told.events[3]["figures"] == {"bites": 1}
+    assert told.guard.stage is Stage.GONE
+    assert told.undo.pending() == []
+
+
+@pytest.mark.parametrize("presence", [Presence.PARTIAL, Presence.NONE])
+def test_a_fault_that_does_not_bite_in_time_is_not_proved(
+    tmp_path: Path, presence: Presence
+) -> None:
+    """With what was measured last, for people; it is healed like any other."""
+    told = Told(tmp_path, Scripted([presence]))
+    assert not told.guard.inject(told.cluster, told.stop)
+    assert told.guard.stage is Stage.UNPROVED
+    assert "bites" in told.events[-1]["why"]
+    assert [entry.undo for entry in told.undo.pending()] == ["1-x"]
+
+
+@pytest.mark.parametrize("left", [Presence.PARTIAL, Presence.NONE, ClusterError("no answer")])
+def test_a_fault_that_vanished_before_its_end_proves_nothing(
+    tmp_path: Path, left: Presence | Exception
+) -> None:
+    """It was on at first; the look before the heal takes the proof back."""
+    told = Told(tmp_path, Scripted([Presence.FULL, left]))
+    assert told.guard.inject(told.cluster, told.stop)
+    told.guard.look_again(told.cluster)
+    assert told.guard.stage is Stage.UNPROVED
+    assert told.whats[-1] == "unproved"
+
+
+@pytest.mark.parametrize(
+    "error", [ClusterError("gone"), DeadlineExceeded("state of fake-1", 5), FaultError("no")]
+)
+def test_a_measurement_that_fails_is_no_proof(tmp_path: Path, error: Exception) -> None:
+    """Whichever error it is, a deadline of its own too: unproved with the reason, not a crash."""
+    told = Told(tmp_path, Scripted([error]))
+    assert not told.guard.inject(told.cluster, told.stop)
+    assert told.guard.stage is Stage.UNPROVED
+    assert str(error).split(":")[0] in told.events[-1]["why"]
+
+
+def test_an_injection_that_fails_is_healed_all_the_same(tmp_path: Path) -> None:
+    """Half of it may be on."""
+    told = Told(tmp_path, Scripted([Presence.NONE], on_inject=ClusterError("half-way")))
+    assert not told.guard.inject(told.cluster, told.stop)
+    told.guard.heal(told.cluster, ())
+    assert told.fault.heals == 1
+    assert told.guard.stage is Stage.GONE
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_injected(tmp_path: Path) -> None:
+    """Which nodes run has to be known first, as it is what heal restores: FAULT or CLUSTER error, no
+    act, nothing to undo."""
+    told = Told(tmp_path, Scripted([Presence.FULL], on_inject=AssertionError("injected")))
+    guard = Guard("2-x", "x", {}, told.fault, EventLog(tmp_path / "more"), told.undo)
+    told.cluster.trouble.arm(0)
+    with pytest.raises(ClusterError):
+        guard.plan(FakeRig(told.cluster), Random(1))
+        guard.inject(told.cluster, told.stop)
+    assert told.undo.pending() == []
+
+
+def test_what_cannot_be_recorded_is_not_injected(tmp_path: Path) -> None:
+    """The disk is full: no act, the reason is told, and there is nothing to heal."""
+    told = Told(tmp_path, Scripted([Presence.FULL], on_inject=AssertionError("injected")))
+    (tmp_path / "undo").mkdir()
+    assert not told.guard.inject(told.cluster, told.stop)
+    assert told.whats == ["planned", "skipped"]
+    told.guard.heal(told.cluster, ())
+    assert told.fault.heals == 0
+
+
+def test_ctrl_c_while_the_proof_is_awaited_is_no_proof(tmp_path: Path) -> None:
+    """The schedule then heals; nothing is raised in its thread."""
+    told = Told(tmp_path, Scripted([Presence.PARTIAL]))
+    told.stop.set()
+    guard_module.PROVE_WITHIN_S = 60.0
+    assert not told.guard.inject(told.cluster, told.stop)
+    assert "interrupted" in told.events[-1]["why"]
+
+
+def test_healing_what_never_was_or_is_gone_does_nothing(tmp_path: Path) -> None:
+    """In every state, any number of times."""
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.NONE]))
+    told.guard.heal(told.cluster, ())
+    assert told.fault.heals == 0
+    told.guard.inject(told.cluster, told.stop)
+    told.guard.heal(told.cluster, ())
+    told.guard.heal(told.cluster, ())
+    assert told.fault.heals == 1
+    assert told.whats.count("gone") == 1
+
+
+def test_a_heal_goes_on_until_it_is_measured_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors of any kind and a fault that is still there: once more."""
+    monkeypatch.setattr(guard_module, "HEAL_WITHIN_S", 60.0)
+    effects: list[Presence | Exception] = [
+        Presence.FULL, Presence.PARTIAL, Presence.FULL, OSError("x"), Presence.NONE,
+    ]  # fmt: skip
+    told = Told(tmp_path, Scripted(effects, on_heal=[ClusterError("1"), ZeroDivisionError("2")]))
+    told.guard.inject(told.cluster, told.stop)
+    told.guard.heal(told.cluster, ())
+    assert told.fault.heals == 6
+    assert told.guard.stage is Stage.GONE
+
+
+def test_a_heal_that_fails_is_an_error_that_stays_on_record(tmp_path: Path) -> None:
+    """With the last reason; what is to undo stays in the log, and a later try can succeed."""
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.PARTIAL, Presence.NONE]))
+    told.guard.inject(told.cluster, told.stop)
+    with pytest.raises(HealError, match=r"x on fake-1 is not healed: still partial: .*bites"):
+        told.guard.heal(told.cluster, ())
+    assert told.guard.stage is Stage.FAILED
+    assert [entry.undo for entry in told.undo.pending()] == ["1-x"]
+    told.guard.heal(told.cluster, ())
+    assert told.whats[-4:] == ["heal", "failed", "heal", "gone"]
+    assert told.undo.pending() == []
+
+
+def test_a_heal_that_cannot_be_put_on_record_is_told_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log would have it undone again, so it must not be called gone."""
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.NONE]))
+    told.guard.inject(told.cluster, told.stop)
+    path = tmp_path / "undo"
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    with pytest.raises(HealError, match="cannot be written"):
+        told.guard.heal(told.cluster, ())
+    assert told.guard.stage is Stage.FAILED
+    assert told.whats[-1] == "failed"
+
+
+def test_nodes_that_ended_themselves_are_started_again_except_held_ones(tmp_path: Path) -> None:
+    """Each is told as a consequence; one that another fault holds down stays down, and so does one
+    that was dead before the fault was planned."""
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.NONE]))
+    nodes = told.cluster.nodes
+    told.guard.inject(told.cluster, told.stop)
+    for node in nodes.values():
+        node.now = NodeState.DEAD
+    told.guard.heal(told.cluster, {"fake-2"})
+    assert [node.now for node in nodes.values()] == ["running", "dead", "running"]
+    consequences = [event["node"] for event in told.events if event["kind"] == "node"]
+    assert consequences == ["fake-1", "fake-3"]
+
+
+def test_a_node_that_was_dead_before_the_plan_stays_dead(tmp_path: Path) -> None:
+    """An existing cluster is left as it was found."""
+    cluster = mesh()
+    cluster.nodes["fake-3"].now = NodeState.DEAD
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.NONE]), cluster)
+    told.guard.inject(cluster, told.stop)
+    told.guard.heal(cluster, ())
+    assert cluster.nodes["fake-3"].now is NodeState.DEAD
+
+
+def test_a_node_that_ends_between_plan_and_act_is_restored(tmp_path: Path) -> None:
+    """Heal restores every node that ran before `plan`: all plans are made before the first act, so
+    what an earlier fault of the schedule brought down is not taken for dead from the beginning."""
+    told = Told(tmp_path, Scripted([Presence.FULL, Presence.NONE]))
+    told.cluster.nodes["fake-3"].now = NodeState.DEAD
+    told.guard.inject(told.cluster, told.stop)
+    told.guard.heal(told.cluster, ())
+    assert told.cluster.nodes["fake-3"].now is NodeState.RUNNING
+
+
+def test_interrupted_is_the_only_way_out_of_a_wait_that_stop_has() -> None:
+    """The guard's drawing relies on it: it is no ChaosError and no DeadlineExceeded."""
+    assert not issubclass(Interrupted, (ClusterError, DeadlineExceeded))
+    trouble: Any = Trouble()
+    assert trouble.moments == []

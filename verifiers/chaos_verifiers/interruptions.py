@@ -1,0 +1,85 @@
+"""Interruptions: the gaps in the service of clients that stand out and overlap a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chaos.spi import Facts, FaultSpan
+from chaos_verifiers import gaps
+from chaos_verifiers.gaps import Spans, Tracks
+
+_NOTICEABLE_NS = 100_000_000
+ACKED, DELIVERED = "acknowledged", "delivered"
+ALL = "all"
+"""In place of a client's name: the partition served none of them."""
+
+
+@dataclass
+class Served:
+    """When whom was served."""
+
+    acks: Tracks = field(default_factory=dict)
+    deliveries: Tracks = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """One interruption. `first_after_ns` is None when it lasted to the end of the load;
+    `usual_s` is the longest gap of the same kind before the first fault."""
+
+    fault: str
+    what: str
+    client: str
+    partition: int
+    last_before_ns: int
+    first_after_ns: int | None
+    gap_s: float
+    usual_s: float
+
+
+def find(served: Served, facts: Facts, before_ns: int) -> list[Interruption]:
+    """All interruptions, the longest first. `before_ns` is the start of the first fault."""
+    return sorted(_interruptions(served, facts, before_ns), key=lambda found: -found.gap_s)
+
+
+def usual_ns(spans: Spans, facts: Facts, before_ns: int) -> int:
+    """The longest gap before the first fault."""
+    return gaps.length_ns(gaps.inside(spans, facts.load_started_ns, before_ns))
+
+
+def _series(served: Served, until_ns: int) -> Iterator[tuple[str, str, int, Spans]]:
+    """What happened, to which client, at which partition, and all gaps of that kind."""
+    for (client, partition), track in served.acks.items():
+        yield ACKED, client, partition, track.spans(until_ns)
+    for (client, partition), track in served.deliveries.items():
+        # A consumer that gets no more of a partition may have given it to another one.
+        yield DELIVERED, client, partition, track.spans(track.last_ns)
+    for what, tracks in ((ACKED, served.acks), (DELIVERED, served.deliveries)):
+        for partition, several in gaps.by_partition(tracks).items():
+            spans = gaps.together(several, 0, until_ns)
+            yield what, ALL, partition, spans[spans[:, 0] > 0]
+
+
+def _interruptions(served: Served, facts: Facts, before_ns: int) -> Iterator[Interruption]:
+    until_ns = facts.load_ended_ns
+    for what, client, partition, spans in _series(served, until_ns):
+        usually_ns = usual_ns(spans, facts, before_ns)
+        for fault in facts.faults:
+            start, end = gaps.longest(_during(spans, fault, facts))
+            if end - start > max(3 * usually_ns, _NOTICEABLE_NS):
+                yield Interruption(
+                    fault.name, what, client, partition, start,
+                    None if end == until_ns else end, (end - start) / 1e9, usually_ns / 1e9,
+                )  # fmt: skip
+
+
+def _during(spans: Spans, fault: FaultSpan, facts: Facts) -> Spans:
+    """The gaps to hold against a fault: those that overlap it, and one that never ended if no
+    other fault came after it."""
+    hit = gaps.overlapping(spans, fault.started_ns, fault.ended_ns or facts.load_ended_ns)
+    last = all(other.started_ns <= fault.started_ns for other in facts.faults)
+    unended = (spans[:, 1] == facts.load_ended_ns) & (spans[:, 0] >= fault.started_ns)
+    return np.concatenate([hit, spans[unended]]) if last else hit
