@@ -3,7 +3,7 @@
     python benchmarks/producer.py [--rounds 3] [--messages 500000] [--size 200]
 
 One real Kafka broker (local runtime), six partitions, acks=all. Rounds alternate: first the bare
-client (constant body, a delivery callback that counts), then a worker of `chaos run` with everything
+client (constant body, a delivery callback that counts), then a worker of `chaos run` with all of it
 on: due times, header, CRC, history on disk. Both count messages from the first send to the last
 acknowledgement. Prints each round and the median ratio; the goal is 0.9.
 """
@@ -111,7 +111,7 @@ def main() -> None:
     })  # fmt: skip
     provision = Provision(experiment, "local", False, print)
     try:
-        cluster = provision.start()
+        cluster = provision.start(threading.Event())
         provision.await_ready(cluster, threading.Event())
         topic = replace(experiment.stream, name="benchmark")
         experiment.broker.prepare(cluster.clients, topic, 60)

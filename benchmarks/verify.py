@@ -182,11 +182,11 @@ def measure(program: str, run: Path) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 1024
 
 
-def check(document: Document, messages: int) -> None:
+def check(run: Path, document: Document, messages: int) -> None:
     """Every planted anomaly is named, and nothing else."""
     planted = plant(messages // PRODUCERS)
     named: dict[str, set[int]] = {}
-    for line in (RUN / "evidence.jsonl").read_text().splitlines():
+    for line in (run / "evidence.jsonl").read_text().splitlines():
         row = json.loads(line)
         if row["producer"] == 0:
             named.setdefault(row["kind"], set()).add(row["sequence"])
@@ -213,7 +213,7 @@ if __name__ == "__main__":
         (RUN / "complete").touch()
     read_s, read_mib = measure(_READ, RUN)
     judge_s, judge_mib = measure(_JUDGE, RUN)
-    check(read(RUN), count)
+    check(RUN, read(RUN), count)
     size_mb = sum(path.stat().st_size for path in (RUN / "history").iterdir()) / 1e6
     print(f"{count:,} sends, deliveries and stored rows each, {size_mb:,.0f} MB of history")
     print(f"plain reading of all columns  {read_s:6.2f} s  {read_mib:6.0f} MiB")

@@ -22,7 +22,8 @@ class FaultStory:
     """The life of one fault; times are None for what did not happen (yet).
 
     `on` and `after` are the figures measured while it was on and when it was gone; `why` is what
-    was said last of why it was not proved, skipped or not healed.
+    was said last of why it was not proved, skipped or not healed; `consequences` are nodes that
+    ended by themselves because of it and were started again.
     """
 
     id: str
@@ -40,6 +41,7 @@ class FaultStory:
     on: Json = field(default_factory=dict)
     after: Json = field(default_factory=dict)
     why: str = ""
+    consequences: list[str] = field(default_factory=list)
 
     def take(self, event: Json) -> None:
         """Take in the next event of this fault."""
@@ -89,7 +91,6 @@ class Story:
     failed_clients: list[str] = field(default_factory=list)
     interrupted: str = ""
     errors: list[str] = field(default_factory=list)
-    consequences: list[Json] = field(default_factory=list)
 
     def take(self, event: Json) -> None:
         """Take in the next event; kinds that say nothing for a verdict are passed over."""
@@ -144,7 +145,9 @@ class Story:
         self.errors.append(event.get("why") or "no reason given")
 
     def _on_node(self, event: Json) -> None:
-        self.consequences.append(event)
+        fault = self.faults.get(event.get("id", ""))
+        if fault and event["what"] == "consequence" and event["node"] not in fault.consequences:
+            fault.consequences.append(event["node"])
 
 
 def _is_on(span: FaultSpan, time_ns: int) -> bool:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 MAGIC = b"mqc1"
 HEADER = np.dtype([
-    ("magic", "S4"), ("producer", "<u4"), ("run", "<u8"), ("sequence", "<i8"),
+    ("magic", "S4"), ("producer", "<i4"), ("run", "<u8"), ("sequence", "<i8"),
     ("due_ns", "<i8"), ("sent_ns", "<i8"), ("length", "<u4"),
 ])  # fmt: skip
 CRC_SIZE = 4

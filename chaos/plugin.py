@@ -148,7 +148,7 @@ def _shape(cls: Any) -> Shape[Any]:  # noqa: ANN401 - a type, which mypy does no
     )
     targets = tuple(keys[each.name] for each in own if _marks(hints[each.name], TargetMark))
     try:
-        adapter = TypeAdapter(mirror)
+        adapter: TypeAdapter[Any] = TypeAdapter(mirror)
     except PydanticUserError as error:
         reason = str(error).partition("\n")[0]
         raise Unavailable(f"{cls.__qualname__} cannot be written in a file: {reason}") from error

@@ -132,7 +132,8 @@ class Answer(_Record):
 
 class FaultRow(_Record):
     """One fault on the timeline, with its proofs: `on` was measured while it was in force, `after`
-    when it was gone. Times are null for what did not happen."""
+    when it was gone. Times are null for what did not happen. `consequences` are nodes that ended by
+    themselves because of it and were started again."""
 
     id: str
     fault: str
@@ -147,6 +148,7 @@ class FaultRow(_Record):
     on: Json
     after: Json
     why: str
+    consequences: tuple[str, ...] = ()
 
 
 class Files(_Record):

@@ -79,9 +79,16 @@ def _why_not(broker_name: str, runtime_name: str) -> Sequence[str]:
 def _software() -> Iterator[str]:
     yield f"mqchaos {_version('mqchaos')}, Python {platform.python_version()}"
     yield f"  {platform.platform()}"
-    named = [re.split(r"[^\w.-]", need)[0] for need in requires("mqchaos") or ()]
     yield "packages"
-    yield f"  {', '.join(f'{name} {_version(name)}' for name in named)}"
+    yield f"  {', '.join(f'{name} {_version(name)}' for name in _needed())}"
+
+
+def _needed() -> Sequence[str]:
+    """The packages that this one is built on."""
+    try:
+        return [re.split(r"[^\w.-]", need)[0] for need in requires("mqchaos") or ()]
+    except PackageNotFoundError:
+        return ()
 
 
 def _version(package: str) -> str:

@@ -62,7 +62,7 @@ def _up(experiment: Experiment, runtime: str, screen: Screen, stop: threading.Ev
     provision = Provision(experiment, runtime, keep=True, tell=screen.say)
     try:
         screen.say(f"starting the cluster of {experiment.name} on the {runtime} runtime")
-        cluster = provision.start()
+        cluster = provision.start(stop)
         provision.await_ready(cluster, stop)
         if stop.is_set():
             raise Interrupted("the cluster")

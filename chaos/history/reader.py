@@ -104,13 +104,30 @@ class Stream:
         self.final = self.final or FINAL in metadata
 
     def _joined(self, records: Sequence[pa.RecordBatch]) -> Batch:
-        columns = {
-            name: _column([record.column(index) for record in records])
-            for index, name in enumerate(TABLES[self.table].names)
-        }
-        batch = Batch(self.table, self.client, self.producer, columns)
-        self.rows += len(batch)
-        return batch
+        self.rows += sum(map(len, records))
+        return Batch(self.table, self.client, self.producer, _Columns(records))
+
+
+class _Columns(Mapping[str, Column]):
+    """The columns of several record batches, each put together when it is first asked for: nobody
+    needs all of them. Two threads that ask at once do the same work twice, no more."""
+
+    def __init__(self, records: Sequence[pa.RecordBatch]) -> None:
+        self._records = list(records)
+        self._places = {name: place for place, name in enumerate(records[0].schema.names)}
+        self._known: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._known:
+            place = self._places[name]
+            self._known[name] = _column([record.column(place) for record in self._records])
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _cut_off(file: pa.OSFile, start: int) -> bool:

@@ -99,7 +99,7 @@ class _Run:
         self.schedule: Schedule | None = None
         self.watch: Watch | None = None
         self.problems: list[ChaosError] = []
-        self.interrupted = False
+        self.interrupted, self.phase = False, "start"
 
     def execute(self) -> Result:
         """All of it; the way out is taken whatever happens before, bugs of ours included."""
@@ -154,7 +154,7 @@ class _Run:
         self._phase("start")
         sweep(self._note)
         self._check()
-        cluster = self.provision.start()
+        cluster = self.provision.start(self.stop)
         self._phase("ready")
         self.provision.await_ready(cluster, self.stop)
         self.provision.mark_ready()
@@ -193,7 +193,7 @@ class _Run:
         end_ns = self.start_ns + int(experiment.load_end_s * 1e9)
         self._phase("baseline", until_ns=first_ns)
         self._sleep_until(first_ns - int(_LEAD_S * 1e9))
-        schedule = Schedule(experiment, self.events, UndoLog(store.undo_path), self.stop)
+        schedule = Schedule(experiment, self.events, UndoLog(store.undo_path))
         assert self.watch
         random = Random(experiment.seed)
         schedule.plan(Rig(cluster, experiment, self.watch.look(), random))
@@ -302,7 +302,8 @@ class _Run:
             return INTERRUPTED
         if verdict is None:
             return ClusterError.exit_code
-        return verdict.exit_code
+        # A PASS of a run that could not do all its work is none.
+        return verdict.exit_code or max(codes, default=0)
 
     def _errors(self) -> tuple[str, ...]:
         told = [str(error) for error in self.problems]
@@ -311,6 +312,7 @@ class _Run:
     # ------------------------------------------------------------------------------- helpers
 
     def _phase(self, phase: str, **fields: int) -> None:
+        self.phase = phase
         self.events.add("phase", phase=phase, **fields)
 
     def _note(self, text: str) -> None:
@@ -320,7 +322,7 @@ class _Run:
         if self.events.error:
             raise self.events.error
         if self.stop.is_set():
-            raise Interrupted("the next phase")
+            raise Interrupted(f"the end of phase {self.phase}")
 
     def _sleep_until(self, time_ns: int) -> None:
         """Wait, telling the rates once a second. Raises Interrupted, HistoryError, ClusterError."""

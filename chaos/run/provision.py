@@ -38,12 +38,15 @@ def choose_runtime(experiment: Experiment, wanted: str | None) -> str:
 
 def _first_that_works(experiment: Experiment) -> str:
     """Meshed runtimes first, as they can do every fault."""
+    usable: dict[str, type[Runtime]] = {}
     reasons = []
-    for name in sorted(
-        names("runtimes"), key=lambda name: (not load("runtimes", name).meshed, name)
-    ):
-        found: Runtime = load("runtimes", name)()
-        if not (why := found.check(experiment.broker)):
+    for name in names("runtimes"):
+        try:
+            usable[name] = load("runtimes", name)
+        except ChaosError as error:
+            reasons.append(f"{name}: {error}")
+    for name in sorted(usable, key=lambda name: (not usable[name].meshed, name)):
+        if not (why := usable[name]().check(experiment.broker)):
             return name
         reasons.append(f"{name}: {'; '.join(why)}")
     raise Unavailable("no runtime works here. " + ". ".join(reasons))
@@ -76,17 +79,17 @@ class Provision:
         self.store: Store | None = None
         self.reused = False
 
-    def start(self) -> Cluster:
-        """Reuse or start; it may not be ready yet. Raises ClusterError."""
+    def start(self, stop: threading.Event) -> Cluster:
+        """Reuse or start; it may not be ready yet. Raises ClusterError, Interrupted."""
         broker = {"broker": self._experiment.broker_name, **fields_of(self._experiment.broker)}
-        cluster = self._reuse(broker)
+        cluster = self._reuse(broker, stop)
         if cluster is None:
             self.store = create(self._runtime, broker, self._keep)
             self._reaper = Reaper(self.store.directory)
             cluster = self.store.start()
         return cluster
 
-    def _reuse(self, broker: Json) -> Cluster | None:
+    def _reuse(self, broker: Json, stop: threading.Event) -> Cluster | None:
         store = find_kept(self._runtime, broker)
         if store is None:
             return None
@@ -94,7 +97,7 @@ class Provision:
         try:
             restore(store, self._tell)
             cluster = store.attach()
-            self.await_ready(cluster, threading.Event())
+            self.await_ready(cluster, stop)
             self._experiment.broker.reset(cluster.clients, READY_WITHIN_S)
             _prove_links_free(cluster)
         except ChaosError as error:

@@ -43,11 +43,8 @@ class Rig:
 class Schedule:
     """All faults: planned together before the first act, then each injected and healed in time."""
 
-    def __init__(
-        self, experiment: Experiment, events: EventLog, undo: UndoLog, stop: threading.Event
-    ) -> None:
-        self._stop = stop
-        self._load_over = threading.Event()
+    def __init__(self, experiment: Experiment, events: EventLog, undo: UndoLog) -> None:
+        self._over = threading.Event()
         self._lives: dict[str, Future[None]] = {}
         self._guards: Mapping[str, tuple[Step, Guard]] = {
             step.id: (
@@ -97,8 +94,9 @@ class Schedule:
         return all(self._lives[identity].done() for identity in timed)
 
     def end(self) -> None:
-        """The load is over (or the run is stopped): heal what is still on. Raises HealError."""
-        self._load_over.set()
+        """The load is over, or the run breaks off: heal now what is still on, inject nothing more.
+        Raises HealError."""
+        self._over.set()
         wait(self._lives.values())
         raised = [error for life in self._lives.values() if (error := life.exception())]
         for error in raised:
@@ -108,27 +106,26 @@ class Schedule:
             raise HealError("\n".join(map(str, raised)))
 
     def _live(self, step: Step, guard: Guard, cluster: Cluster, start_ns: int) -> None:
-        if not self._sleep_until(start_ns + int(step.at_s * 1e9), self._stop):
-            guard.skip("the run was stopped before its time")
+        if not self._sleep_until(start_ns + int(step.at_s * 1e9)):
+            guard.skip("the run ended before its time")
             return
         try:
-            guard.inject(cluster, self._stop)
+            guard.inject(cluster, self._over)
             if step.for_s is None:
-                self._load_over.wait()
+                self._over.wait()
             else:
                 # The last look takes its time; the heal is to be punctual.
                 until_s = step.at_s + step.for_s
-                self._sleep_until(start_ns + int((until_s - guard.look_s) * 1e9), self._stop)
+                self._sleep_until(start_ns + int((until_s - guard.look_s) * 1e9))
             guard.look_again(cluster)
             if step.for_s is not None:
-                self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9), self._stop)
+                self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9))
         finally:
             guard.heal(cluster, self._held_by_others(guard))
 
-    @staticmethod
-    def _sleep_until(time_ns: int, stop: threading.Event) -> bool:
-        """False when it was ended by `stop`."""
-        return not stop.wait(max(0, time_ns - now_ns()) / 1e9)
+    def _sleep_until(self, time_ns: int) -> bool:
+        """False when the end came first."""
+        return not self._over.wait(max(0, time_ns - now_ns()) / 1e9)
 
     def _held_by_others(self, own: Guard) -> Collection[str]:
         on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED}

@@ -109,9 +109,8 @@ def _signal(who: str, name: str) -> None:
     number = signal.Signals[f"SIG{name}"]
     if who == "tool":
         os.kill(os.getpid(), number)
-        # Until the main thread has taken it: it must not reach another one here, see
-        # test_a_signal_is_heard_whichever_thread_gets_it.
-        time.sleep(0.1)
+        # It is heard within 0.2 s, whichever thread gets it: by then this is still the moment.
+        time.sleep(0.25)
         return
     found = [child for child in psutil.Process().children() if _is(child, who)]
     assert len(found) == 1, f"{who}: {found}"

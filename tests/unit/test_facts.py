@@ -68,6 +68,12 @@ def test_heal_that_failed_and_was_made_good() -> None:
     assert not tell([*failed, fault("heal", 7), fault("gone", 8)]).faults["f1"].heal_failed
 
 
+def test_consequences() -> None:
+    """A node that ended because of a fault is told with it, once."""
+    ended = {"time_ns": 5, "kind": "node", "node": "b", "what": "consequence", "id": "f1"}
+    assert tell([*LIFE, ended, ended]).faults["f1"].consequences == ["b"]
+
+
 def test_spans_are_in_order_of_time() -> None:
     """Faults are ordered by their attempts, not by their plans."""
     story = tell([{**step, "id": "f2", "time_ns": step["time_ns"] + 10} for step in LIFE] + LIFE)

@@ -254,7 +254,7 @@ class Provision:
         self.calls.append(f"{experiment.name} on {runtime}, keep {keep}")
         return self
 
-    def start(self) -> SimpleNamespace:
+    def start(self, stop: object) -> SimpleNamespace:
         self.calls.append("start")
         return SimpleNamespace(id="c0ffee", clients={"b-1": "127.0.0.1:9001"})
 

@@ -30,7 +30,14 @@ from chaos.errors import ClusterError, Unavailable
 from chaos.spi import Address, Broker, Cluster, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
-from chaos_adapters.runtimes.pods import LABEL, compose_document, dump_yaml, places, write_pod
+from chaos_adapters.runtimes.pods import (
+    LABEL,
+    compose_document,
+    dump_yaml,
+    places,
+    template_path,
+    write_pod,
+)
 from chaos_adapters.runtimes.ports import reserve
 
 _STATE_WITHIN_S = 15.0
@@ -170,8 +177,10 @@ class Docker:
 
     meshed: ClassVar[bool] = True
 
-    def check(self, broker: Broker) -> Sequence[str]:  # noqa: ARG002 - every broker has a template
-        """A daemon that answers, and Compose."""
+    def check(self, broker: Broker) -> Sequence[str]:
+        """A template for the system, a daemon that answers, and Compose."""
+        if not template_path(broker).is_file():
+            return [f"there is no {template_path(broker).name} for it in compose/"]
         try:
             with _docker("version") as client:
                 client.ping()
@@ -180,6 +189,19 @@ class Docker:
         if not _compose_command():
             return ["Compose is missing: install the docker compose plug-in or docker-compose"]
         return []
+
+    def describe(self) -> Sequence[str]:
+        """For `chaos doctor`: what is there."""
+        try:
+            with _docker("version") as client:
+                about = client.version()
+        except ClusterError:
+            return ["no Docker daemon answers"]
+        chosen = {name: value for name, value in os.environ.items() if name.endswith("_IMAGE")}
+        return [
+            f"Docker {about['Version']}, Compose: {' '.join(_compose_command()) or 'missing'}",
+            *(f"{name}={value}" for name, value in sorted(chosen.items())),
+        ]
 
     def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
         """Write the Compose file of all pods and bring them up."""

@@ -1,8 +1,8 @@
 """From a broker's members to the pods that run them: places, proxies, the Compose file.
 
 Within pod N the name of a peer M resolves to 127.0.1.M, where N's own Toxiproxy listens on M's
-ports and forwards to pod M. Two proxies more lead from published ports into the pod: `clients`, to the
-broker's client listener, and `probe`, which is pointed at whichever link is to be measured.
+ports and forwards to pod M. Two proxies more lead from published ports into the pod: `clients`, to
+the broker's client listener, and `probe`, which is pointed at whichever link is to be measured.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ from chaos_adapters.runtimes.mesh import (
 LABEL = "mqchaos.cluster"
 
 
+def template_path(broker: Broker) -> Path:
+    """Where the template of a system lies, if there is one."""
+    return compose_dir() / f"{type(broker).__name__.lower()}.yaml"
+
+
 def template(broker: Broker) -> tuple[str, Json]:
     """The text of a system's template and what its `x-mqchaos` says."""
-    path = compose_dir() / f"{type(broker).__name__.lower()}.yaml"
-    text = path.read_text()
+    text = template_path(broker).read_text()
     return text, YAML(typ="safe").load(text)["x-mqchaos"]
 
 

@@ -59,6 +59,11 @@ class Server:
                 raise ClusterError(f"Toxiproxy at {self._address}, {what}: {error}") from error
             except NotFound as error:
                 raise ClusterError(f"Toxiproxy at {self._address} has no {what}") from error
+            except (AttributeError, KeyError, TypeError) as error:
+                # The library stumbles over an answer that is JSON, but not Toxiproxy's.
+                raise ClusterError(
+                    f"{self._address} does not answer as Toxiproxy: {error}"
+                ) from error
 
     def answers(self) -> bool:
         """Whether it is there."""

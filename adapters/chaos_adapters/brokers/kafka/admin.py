@@ -86,7 +86,7 @@ def _result(future: Future[T], what: str, *fine: int) -> T:
 
 
 def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str:
-    """What the cluster still lacks: nodes that are not registered or do not serve, or a controller."""
+    """What the cluster still lacks: nodes that are not registered or do not serve."""
     admin = Admin(clients)
     try:
         found = {broker.id for broker in admin.metadata(timeout_s).brokers.values()}
@@ -127,7 +127,7 @@ def prepare(
 
 
 def _retry(act: Callable[[], None], deadline: float) -> None:
-    """A cluster that just came up may refuse for a moment (no controller known, too few brokers)."""
+    """A cluster that just came up may refuse for a moment (too few brokers, no controller)."""
     while True:
         try:
             act()

@@ -188,7 +188,7 @@ def read_back(
     })  # fmt: skip
     deadline = time.monotonic() + timeout_s
     try:
-        ranges = dict(_ranges(client, topic, partitions, deadline))
+        ranges = dict(_ranges(client, topic, partitions, deadline - timeout_s / 2))
         client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ranges])
         read = {number: first for number, (first, _) in ranges.items()}
 
@@ -212,15 +212,19 @@ def read_back(
 def _ranges(
     client: Consumer, topic: str, partitions: int, deadline: float
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """First and end offset of each partition whose leader answers before the deadline."""
-    for number in range(partitions):
-        while (left_s := deadline - time.monotonic()) > 0:
+    """First and end offset of each partition whose leader answers before the deadline.
+
+    They are asked in turn, so that one without a leader does not keep the others from being read.
+    """
+    silent = list(range(partitions))
+    while silent and time.monotonic() < deadline:
+        for number in silent[:]:
+            where = TopicPartition(topic, number)
+            left_s = max(0.1, deadline - time.monotonic())
             try:
-                found = client.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=min(left_s, 5)
-                )
+                found = client.get_watermark_offsets(where, timeout=min(left_s, 5))
             except KafkaException:
                 continue  # no leader yet
             if found:
+                silent.remove(number)
                 yield number, found
-                break

@@ -1,0 +1,35 @@
+"""Real brokers, on clusters that are kept between the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.tools import Ran, Run, chaos
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """`chaos run EXPERIMENT ...` in a runs directory of the test's own."""
+
+    def run_it(experiment: str, *options: str) -> Ran:
+        runs = tmp_path / "runs"
+        done = chaos("run", f"experiments/{experiment}", "--runs", str(runs), *options)
+        directories = sorted(runs.iterdir()) if runs.is_dir() else []
+        output = done.stdout + done.stderr
+        assert directories, output
+        return Ran(done.returncode, output, directories[-1])
+
+    return run_it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cluster_left(chaos_home: str) -> Iterator[None]:
+    """Clusters are kept between tests, and gone after the last."""
+    yield
+    done = chaos("down")
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = Path(chaos_home) / "clusters"
+    assert not left.is_dir() or not list(left.iterdir())

@@ -1,0 +1,58 @@
+"""Reads a topic with the plain client and decodes messages by hand: shares no code with mqchaos."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+
+def stored(run_directory: Path, partitions: int) -> set[tuple[int, int]]:
+    """(producer, sequence) of all that the topic of a run holds now."""
+    about = json.loads((run_directory / "workers.json").read_text())
+    bootstrap = ",".join(f"{host}:{port}" for host, port in about["clients"].values())
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap, "group.id": "independent", "enable.auto.commit": False,
+    })  # fmt: skip
+    try:
+        found: set[tuple[int, int]] = set()
+        for number in range(partitions):
+            partition = TopicPartition(about["stream"], number, OFFSET_BEGINNING)
+            _, end = consumer.get_watermark_offsets(partition, timeout=30)
+            consumer.assign([partition])
+            offset = 0
+            while offset < end:
+                message = consumer.poll(30)
+                assert message is not None, f"partition {number} stops at {offset} of {end}"
+                assert message.error() is None, message.error()
+                found.add(_identity(message.value()))
+                offset = message.offset() + 1
+        return found
+    finally:
+        consumer.close()
+
+
+def _identity(body: bytes) -> tuple[int, int]:
+    magic, producer, _, sequence = struct.unpack_from("<4sIQq", body)
+    assert magic == b"mqc1"
+    assert zlib.crc32(body[:-4]) == struct.unpack("<I", body[-4:])[0]
+    return producer, sequence
+
+
+def acknowledged(run_directory: Path) -> set[tuple[int, int]]:
+    """(producer, sequence) of all sends on record as acknowledged."""
+    found: set[tuple[int, int]] = set()
+    for path in (run_directory / "history").glob("producer-*.sends.arrow"):
+        producer = int(path.name.split(".")[0].removeprefix("producer-"))
+        table: Any = pa.ipc.open_stream(path).read_all()
+        for sequence, outcome in zip(
+            table["sequence"].to_pylist(), table["outcome"].to_pylist(), strict=True
+        ):
+            if outcome == 1:
+                found.add((producer, sequence))
+    return found

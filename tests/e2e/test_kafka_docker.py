@@ -1,0 +1,123 @@
+"""Kafka in containers, with the mesh of links."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kafka_reader import acknowledged, stored
+from tests.e2e.tools import CHAOS, ROOT, Run, chaos, needs_docker
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(500), needs_docker]
+DOCKER = ("--runtime", "docker", "--keep")
+
+
+def docker(*arguments: str) -> str:
+    """Standard output of the docker client."""
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+def ours(kind: str) -> list[str]:
+    """Containers, networks or volumes with our label."""
+    listing = ["ps", "--all"] if kind == "container" else [kind, "ls"]
+    return docker(*listing, "--quiet", "--filter", "label=mqchaos.cluster").split()
+
+
+def test_safe_settings_survive_a_cut_off_leader(run: Run) -> None:
+    """The leader parted from everybody: PASS, with links measured during and after."""
+    ran = run("kafka/partition-leader.yaml", *DOCKER)
+    assert ran.code == 0, ran.output
+    (fault,) = ran.verdict["faults"]
+    assert fault["proved"]
+    assert fault["on"]["cut links that answer"] == 0
+    assert fault["on"]["other links that answer"] == fault["on"]["other links"] > 0
+    assert fault["after"]["cut links that answer"] == fault["after"]["links cut"] == 5
+    assert acknowledged(ran.directory) <= stored(ran.directory, partitions=3)
+
+
+def test_acks_1_loses_exactly_what_the_verdict_names(run: Run) -> None:
+    """FAIL, as with plain processes."""
+    ran = run("kafka/unsafe/acks-1.yaml", *DOCKER)
+    assert ran.code == 1, ran.output
+    missing = acknowledged(ran.directory) - stored(ran.directory, partitions=1)
+    assert missing
+    assert ran.evidence("lost") == missing
+
+
+def test_everything_published_is_on_loopback() -> None:
+    """No port of ours can be reached from another machine."""
+    containers = ours("container")
+    assert containers, "the cluster of the tests before is not there"
+    for container in containers:
+        (about,) = json.loads(docker("inspect", container))
+        for bindings in (about["NetworkSettings"]["Ports"] or {}).values():
+            assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or [])
+
+
+def test_kill_9_of_the_tool_during_a_partition_leaves_no_cut_link(tmp_path: Path) -> None:
+    """The reaper lifts every toxic within ten seconds; the kept cluster goes on."""
+    runs = tmp_path / "runs"
+    tool = subprocess.Popen(
+        [*CHAOS, "run", "experiments/kafka/partition-leader.yaml", "--runs", str(runs), *DOCKER],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _await(lambda: any('"what":"effect"' in text for text in _events(runs)), 120)
+        assert _toxics()
+    finally:
+        os.kill(tool.pid, signal.SIGKILL)
+        tool.wait(10)
+    _await(lambda: not _toxics(), 10)
+    _await(lambda: chaos("heal").returncode == 0, 60)
+    assert ours("container")
+
+
+def test_down_leaves_nothing() -> None:
+    """No container, network or volume with our label is left."""
+    done = chaos("down")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not ours("container")
+    assert not ours("network")
+    assert not ours("volume")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("experiment", ["broker-down.yaml", "kafka/broker-pause.yaml"])
+def test_safe_experiments_pass(run: Run, experiment: str) -> None:
+    """What passes as plain processes passes in containers."""
+    ran = run(experiment, *DOCKER)
+    assert ran.code == 0, ran.output
+
+
+def _events(runs: Path) -> list[str]:
+    return [path.read_text() for path in runs.glob("*/events.jsonl")]
+
+
+def _toxics() -> list[str]:
+    """Every toxic of every pod, as Toxiproxy itself lists them."""
+    import urllib.request
+
+    found = []
+    for container in docker("ps", "-q", "--filter", "label=mqchaos.part=net").split():
+        (about,) = json.loads(docker("inspect", container))
+        port = about["NetworkSettings"]["Ports"]["8474/tcp"][0]["HostPort"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/proxies", timeout=5) as answer:
+            for proxy in json.load(answer).values():
+                found += [f"{proxy['name']}/{toxic['name']}" for toxic in proxy["toxics"]]
+    return found
+
+
+def _await(look: object, timeout_s: float) -> None:
+    assert callable(look)
+    deadline = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.2)  # bounded by the deadline above

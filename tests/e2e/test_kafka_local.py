@@ -1,0 +1,59 @@
+"""Kafka as plain processes: nothing is installed but our packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.kafka_reader import acknowledged, stored
+from tests.e2e.tools import Run, chaos
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+LOCAL = ("--runtime", "local", "--keep")
+
+
+def test_safe_settings_survive_a_killed_leader(run: Run) -> None:
+    """Three brokers, the leader killed: PASS; nobody else's service is counted for the gap."""
+    ran = run("broker-down.yaml", *LOCAL)
+    assert ran.code == 0, ran.output
+    assert ran.verdict["verdict"] == "PASS"
+    (fault,) = ran.verdict["faults"]
+    assert fault["proved"]
+    assert fault["healed"]
+    # KRaft ends a dead broker's session after 9 s, so a much shorter gap would be a false one.
+    assert 4 < ran.figure("failover", "longest without acknowledgement") < 20
+    assert acknowledged(ran.directory) <= stored(ran.directory, partitions=3)
+    assert "\x1b" not in ran.output
+
+
+def test_acks_1_loses_exactly_what_the_verdict_names(run: Run) -> None:
+    """FAIL, labelled with the setting; the evidence is what the partition really lacks."""
+    ran = run("kafka/unsafe/acks-1.yaml", *LOCAL)
+    assert ran.code == 1, ran.output
+    missing = acknowledged(ran.directory) - stored(ran.directory, partitions=1)
+    assert missing, "nothing was lost: the experiment shows nothing"
+    assert ran.evidence("lost") == missing
+    answer = next(q for q in ran.verdict["questions"] if q["name"] == "loss")
+    assert answer["label"] == "unsafe setting"
+    assert any("acks=1" in caveat["setting"] for caveat in answer["caveats"])
+
+
+@pytest.mark.full
+def test_safe_settings_survive_a_paused_leader(run: Run) -> None:
+    """A frozen leader: PASS."""
+    ran = run("kafka/broker-pause.yaml", *LOCAL)
+    assert ran.code == 0, ran.output
+
+
+def test_network_faults_are_refused_with_a_way_out(tmp_path: Path, run: Run) -> None:
+    """A partition needs links: refused before anything starts, naming the runtime that can."""
+    before = {process.pid for process in psutil.process_iter() if process.name() == "java"}
+    done = chaos("run", "experiments/kafka/partition-leader.yaml", "--runtime", "local",
+                 "--runs", str(tmp_path))  # fmt: skip
+    assert done.returncode == 2
+    assert "--runtime docker" in done.stderr
+    after = {process.pid for process in psutil.process_iter() if process.name() == "java"}
+    assert after <= before
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,74 @@
+"""Calling `chaos` as a user does, and reading what a run left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAOS = [sys.executable, "-c", "from chaos.cli import main; main()"]
+RUN_WITHIN_S = 280
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One `chaos run` that ended."""
+
+    code: int
+    output: str
+    directory: Path
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """verdict.json."""
+        return json.loads((self.directory / "verdict.json").read_text())
+
+    def figure(self, question: str, name: str) -> float:
+        """One figure of one question."""
+        answer = next(q for q in self.verdict["questions"] if q["name"] == question)
+        return next(figure["value"] for figure in answer["figures"] if figure["name"] == name)
+
+    def evidence(self, kind: str) -> set[tuple[int, int]]:
+        """(producer, sequence) of every anomaly of a kind."""
+        lines = (self.directory / "evidence.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        return {(row["producer"], row["sequence"]) for row in rows if row["kind"] == kind}
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of a kind."""
+        lines = (self.directory / "events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+Run = Callable[..., Ran]
+
+
+def chaos(*arguments: str, timeout_s: float = RUN_WITHIN_S) -> subprocess.CompletedProcess[str]:
+    """Call `chaos` and wait for it."""
+    return subprocess.run(
+        [*CHAOS, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False,
+        cwd=ROOT,
+    )  # fmt: skip
+
+
+def why_no_docker() -> str:
+    """Why the Docker tests cannot run here; empty: they can."""
+    try:
+        subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "no Docker daemon answers"
+    for name in ("CHAOS_KAFKA_IMAGE", "CHAOS_TOXIPROXY_IMAGE"):
+        if name not in os.environ:
+            return f"{name} is not set; scripts/docker-here builds and names images"
+    return ""
+
+
+needs_docker = pytest.mark.skipif(bool(why_no_docker()), reason=why_no_docker() or "there is one")

@@ -1,0 +1,331 @@
+"""Faults under the guard: proved on, proved gone; whatever is not proved is never a PASS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from drive import Plan
+from scenes import Scene, Seen, experiment, figure, step
+
+from chaos.facts import FaultStory
+from chaos.spi import Verdict
+
+Play = Callable[[Any], Seen]
+PROVE_SOON = {"chaos.guard:PROVE_WITHIN_S": 0.5}
+HEAL_SOON = {"chaos.guard:HEAL_WITHIN_S": 0.5}
+
+
+def faults(seen: Seen) -> list[FaultStory]:
+    """The faults of a run, as its events tell them."""
+    return list(seen.story.faults.values())
+
+
+def is_unknown(seen: Seen, why: str) -> None:
+    """Neither PASS nor FAIL, for this reason, and everything is healed and gone."""
+    assert seen.status == 3, seen.output
+    assert seen.document.verdict is Verdict.UNKNOWN
+    assert any(why in reason for reason in seen.document.preconditions), seen.document.reasons
+    assert seen.gone_after_s is not None, seen.left
+    assert seen.document.healed
+
+
+KILL = Scene("kill", experiment(step("process.kill")))
+PAUSE = Scene("pause", experiment(step("process.pause", for_s=1.0)))
+AFTER_EACH_OTHER = Scene(
+    "after-each-other",
+    experiment(step("process.kill", for_s=0.4), step("process.pause", at_s=3.6, for_s=0.4)),
+)
+
+
+@pytest.mark.parametrize("scene", [KILL, PAUSE, AFTER_EACH_OTHER], ids=str)
+def test_a_fault_is_proved_on_and_gone_in_time(scene: Scene, played: Play) -> None:
+    """The timeline is the schedule, and clients saw an outage as long as the fault."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    assert seen.gone_after_s is not None, seen.left
+    steps = scene.experiment["faults"]
+    load_ns = seen.document.load_started_ns
+    for told, planned in zip(faults(seen), steps, strict=True):
+        assert told.proved
+        assert told.attempt_ns and told.effect_ns and told.gone_ns and told.heal_ns
+        begin_s, hold_s = (float(planned[key].rstrip("s")) for key in ("at", "for"))
+        assert (told.attempt_ns - load_ns) / 1e9 == pytest.approx(begin_s, abs=0.3)
+        assert (told.heal_ns - load_ns) / 1e9 == pytest.approx(begin_s + hold_s, abs=0.3)
+        assert list(told.on.values()) == ["dead" if "kill" in told.fault else "paused"]
+        assert list(told.after.values()) == ["running"]
+        gap_s = figure(seen.document, "availability", "longest gap")
+        assert gap_s is not None
+        assert gap_s > hold_s - 0.1
+
+
+OVERLAPPING = Scene(
+    "overlapping",
+    experiment(
+        step("process.pause", "memory-1", for_s=1.2),
+        step("process.kill", "memory-2", at_s=3.4, for_s=0.4),
+    ),
+)
+
+
+@pytest.mark.parametrize("scene", [OVERLAPPING], ids=str)
+def test_faults_on_different_nodes_may_overlap(scene: Scene, played: Play) -> None:
+    """Each is on when the other is, each is healed by itself."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    pause, kill = faults(seen)
+    assert pause.heal_ns and kill.attempt_ns and kill.gone_ns and pause.effect_ns
+    assert pause.effect_ns < kill.attempt_ns < kill.gone_ns < pause.heal_ns
+    assert pause.proved
+    assert kill.proved
+
+
+TO_THE_END = Scene(
+    "to-the-end",
+    experiment({"at": "3s", "fault": "process.pause", "target": "memory-1"}),
+)
+
+
+@pytest.mark.parametrize("scene", [TO_THE_END], ids=str)
+def test_a_fault_without_an_end_is_healed_when_the_load_is_over(scene: Scene, played: Play) -> None:
+    """Before anything is read back."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    (fault,) = faults(seen)
+    end_ns = seen.story.load_ended_ns
+    assert end_ns and fault.heal_ns and fault.gone_ns
+    assert 0 <= fault.heal_ns - end_ns < 1e9
+    read_ns = next(e["time_ns"] for e in seen.events if e.get("phase") == "read-back")
+    assert fault.gone_ns < read_ns
+
+
+FIGHTING = [
+    Scene(
+        "two-roles-one-node",
+        experiment(
+            step("process.pause", "leader(0)", for_s=1), step("process.kill", "controller", 3.5)
+        ),
+    ),
+    Scene(
+        "role-and-name",
+        experiment(
+            step("process.pause", "leader(0)", for_s=1), step("process.kill", "memory-1", 3.5)
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("scene", FIGHTING, ids=str)
+def test_two_faults_that_fight_over_a_node_are_refused(scene: Scene, played: Play) -> None:
+    """Found out when roles are resolved, before anything is injected."""
+    seen = played(scene)
+    assert seen.status == 2, seen.output
+    assert "overlap in time" in seen.output
+    assert "memory-1" in seen.output
+    assert {fault.attempt_ns for fault in faults(seen)} == {None}
+    assert seen.gone_after_s is not None, seen.left
+
+
+NOBODY = Scene(
+    "nobody",
+    experiment(step("process.kill", "leader(0)"), cluster={"session_timeout": "200ms"}),
+    Plan(at="event phase=baseline", do=("memory-1:KILL",)),
+)
+
+
+@pytest.mark.parametrize("scene", [NOBODY], ids=str)
+def test_a_target_that_means_nobody_is_told(scene: Scene, played: Play) -> None:
+    """A role that nobody has now; nothing is injected, and nothing passes."""
+    seen = played(scene)
+    assert seen.status == 3, seen.output
+    assert "leader(0)" in seen.output
+    assert seen.document.verdict is not Verdict.PASS
+    assert {fault.attempt_ns for fault in faults(seen)} <= {None}
+    assert seen.gone_after_s is not None, seen.left
+
+
+IMPOSSIBLE = Scene("impossible", experiment(step("process.pause"), step("test.impossible", at_s=4)))
+
+
+@pytest.mark.parametrize("scene", [IMPOSSIBLE], ids=str)
+def test_a_fault_that_cannot_be_planned_stops_the_run_before_the_first(
+    scene: Scene, played: Play
+) -> None:
+    """All plans are made before the first act."""
+    seen = played(scene)
+    is_unknown(seen, "there is no disk to fill")
+    assert {fault.attempt_ns for fault in faults(seen)} == {None}
+
+
+TOOTHLESS = Scene("toothless", experiment(step("test.toothless")), Plan(values=PROVE_SOON))
+
+
+@pytest.mark.parametrize("scene", [TOOTHLESS], ids=str)
+def test_a_fault_that_does_not_bite_is_no_pass(scene: Scene, played: Play) -> None:
+    """All answers are fine, and there was nothing to withstand."""
+    seen = played(scene)
+    is_unknown(seen, "was not measured to be in effect")
+    assert all(answer.verdict is Verdict.PASS for answer in seen.document.questions)
+
+
+VANISHING = Scene(
+    "vanishing",
+    experiment(step("process.pause", for_s=1)),
+    Plan(at="event kind=fault what=effect", do=("memory-1:CONT",)),
+)
+
+
+@pytest.mark.parametrize("scene", [VANISHING], ids=str)
+def test_a_fault_that_vanished_half_way_is_no_pass(scene: Scene, played: Play) -> None:
+    """Somebody let the frozen node go on."""
+    seen = played(scene)
+    is_unknown(seen, "at its end only none of it was left")
+
+
+CLUMSY = Scene("clumsy", experiment(step("test.clumsy", "all", for_s=1)))
+
+
+@pytest.mark.parametrize("scene", [CLUMSY], ids=str)
+def test_a_fault_that_fails_half_way_is_healed_at_once(scene: Scene, played: Play) -> None:
+    """The half that was done is undone."""
+    seen = played(scene)
+    is_unknown(seen, "the second half failed")
+    (fault,) = faults(seen)
+    assert fault.gone_ns
+    assert set(fault.after.values()) == {"running"}
+
+
+BUGGY = Scene("buggy", experiment(step("test.buggy", "all", for_s=1)))
+
+
+@pytest.mark.parametrize("scene", [BUGGY], ids=str)
+def test_a_bug_in_a_fault_leaves_nothing_in_force(scene: Scene, played: Play) -> None:
+    """An internal error, and yet healed, judged and cleaned up."""
+    seen = played(scene)
+    assert seen.status == 70, seen.output
+    assert "a bug in a plug-in" in seen.output
+    assert seen.gone_after_s is not None, seen.left
+    assert seen.document.verdict is Verdict.UNKNOWN
+    assert seen.document.healed
+
+
+SHAKY = Scene("shaky", experiment(step("test.shaky")))
+
+
+@pytest.mark.parametrize("scene", [SHAKY], ids=str)
+def test_a_heal_that_fails_is_tried_again(scene: Scene, played: Play) -> None:
+    """Whatever it raised."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    (fault,) = faults(seen)
+    assert fault.healed
+
+
+STUBBORN = Scene("stubborn", experiment(step("test.stubborn")), Plan(values=HEAL_SOON))
+
+
+@pytest.mark.parametrize("scene", [STUBBORN], ids=str)
+def test_a_fault_that_cannot_be_healed_has_an_exit_code_of_its_own(
+    scene: Scene, played: Play
+) -> None:
+    """Never a warning; what it did ends with the cluster."""
+    seen = played(scene)
+    assert seen.status == 4, seen.output
+    assert "the disk does not answer" in seen.output
+    assert seen.document.exit_code == 4
+    assert not seen.document.healed
+    assert seen.gone_after_s is not None, seen.left
+
+
+CONSEQUENCE = Scene(
+    "consequence",
+    experiment(step("process.pause", "memory-1", for_s=1)),
+    Plan(at="event kind=fault what=effect", do=("memory-2:KILL",)),
+)
+
+
+@pytest.mark.parametrize("scene", [CONSEQUENCE], ids=str)
+def test_a_node_that_ended_meanwhile_is_started_again_and_told(scene: Scene, played: Play) -> None:
+    """A node that ran before a fault runs after it."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    told = [event for event in seen.events if event["kind"] == "node"]
+    assert [(event["node"], event["what"]) for event in told] == [("memory-2", "consequence")]
+    assert figure(seen.document, "loss", "unknown") == 0
+
+
+def worker_death(who: str, signal: str = "KILL") -> Scene:
+    """A worker is killed under load."""
+    return Scene(
+        who.replace(" ", "-"),
+        experiment(step("process.pause", for_s=0.3), phases={"drain": "2s"}),
+        Plan(at="event phase=baseline", do=(f"{who}:{signal}",)),
+    )
+
+
+WORKERS = [worker_death("producer 0"), worker_death("consumer 0"), worker_death("reader 0")]
+
+
+@pytest.mark.parametrize("scene", WORKERS, ids=str)
+def test_a_run_that_lost_a_worker_says_which(scene: Scene, played: Play) -> None:
+    """Part of the evidence is missing, so nothing passes."""
+    seen = played(scene)
+    is_unknown(seen, f"{scene.name}: ended with status -9")
+    assert {row.kind for row in seen.evidence} <= {"unknown", "unread tail", "skipped"}
+
+
+TWO_PRODUCERS = Scene(
+    "two-producers",
+    experiment(
+        step("process.pause", for_s=0.3), load={"producers": {"count": 2, "rate": "200/s"}}
+    ),
+    Plan(at="event phase=faults", do=("producer 1:KILL",)),
+)
+
+
+@pytest.mark.parametrize("scene", [TWO_PRODUCERS], ids=str)
+def test_what_a_killed_worker_recorded_is_readable(scene: Scene, played: Play) -> None:
+    """Up to the last moments; what it sent after that is neither a loss nor a phantom."""
+    seen = played(scene)
+    is_unknown(seen, "producer-1: ended with status -9")
+    rows = [row["done_ns"] for row in seen.rows("sends") if row["producer"] == 1]
+    assert seen.moment_ns
+    assert seen.moment_ns - 1e9 < max(rows) < seen.moment_ns
+    assert not seen.evidence
+    assert figure(seen.document, "phantoms", "phantoms") == 0
+
+
+EARLY_END = Scene(
+    "early-end",
+    experiment(step("process.pause", at_s=3, for_s=30)),
+    Plan(at="event kind=fault what=effect", do=("producer 0:KILL",)),
+)
+
+
+@pytest.mark.parametrize("scene", [EARLY_END], ids=str)
+def test_a_run_that_breaks_off_does_not_wait_for_its_faults(scene: Scene, played: Play) -> None:
+    """They are healed now, not when the schedule says so."""
+    seen = played(scene)
+    assert seen.moment_ns
+    assert (seen.events[-1]["time_ns"] - seen.moment_ns) / 1e9 < 15
+    is_unknown(seen, "producer-0")
+    (fault,) = faults(seen)
+    assert fault.healed
+
+
+NOT_YET = Scene(
+    "not-yet",
+    experiment(step("process.pause"), step("process.kill", "memory-2", at_s=30)),
+    Plan(at="event kind=fault what=effect", do=("producer 0:KILL",)),
+)
+
+
+@pytest.mark.parametrize("scene", [NOT_YET], ids=str)
+def test_a_run_that_breaks_off_injects_nothing_more(scene: Scene, played: Play) -> None:
+    """A fault whose time had not come stays away."""
+    seen = played(scene)
+    assert seen.moment_ns
+    assert (seen.events[-1]["time_ns"] - seen.moment_ns) / 1e9 < 15
+    is_unknown(seen, "producer-0")
+    assert [fault.skipped for fault in faults(seen)] == [False, True]

@@ -1,0 +1,96 @@
+"""Which settings promise less than users want, and that safe ones are not accused."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.spi import Settings
+from chaos_adapters.brokers.kafka import Kafka, Topic
+
+SAFE_TOPIC: Settings = {"min.insync.replicas": 2}
+SAFE_PRODUCER: Settings = {"acks": "all", "enable.idempotence": True}
+
+
+def told(
+    topic: Settings | None = None,
+    producer: Settings | None = None,
+    consumer: Settings | None = None,
+    replicas: int = 3,
+    broker: Settings | None = None,
+) -> list[str]:
+    found = Kafka(settings=broker or {}).caveats(
+        Topic(replicas=replicas, settings=SAFE_TOPIC if topic is None else topic),
+        SAFE_PRODUCER if producer is None else producer,
+        consumer or {},
+    )
+    assert all(caveat.why for caveat in found)
+    return [f"{caveat.question} {caveat.setting}" for caveat in found]
+
+
+def test_safe_settings_have_none() -> None:
+    """A loss under these is a broken promise, so nothing may excuse it."""
+    assert told() == []
+
+
+@pytest.mark.parametrize("acks", ["all", "-1", -1])
+def test_acks_of_all_is_safe_however_it_is_written(acks: str | int) -> None:
+    """And it is librdkafka's default."""
+    assert told(producer={"acks": acks, "enable.idempotence": True}) == []
+    assert told(producer={"enable.idempotence": True}) == []
+
+
+@pytest.mark.parametrize("key", ["acks", "request.required.acks"])
+@pytest.mark.parametrize("acks", [1, "1", 0, "0"])
+def test_fewer_acks_lose(key: str, acks: str | int) -> None:
+    """Under both names of the setting."""
+    assert told(producer={key: acks, "enable.idempotence": True}) == [f"loss acks={acks}"]
+
+
+@pytest.mark.parametrize("topic", [{}, {"min.insync.replicas": 1}, {"min.insync.replicas": "1"}])
+def test_an_in_sync_set_of_one_loses(topic: Settings) -> None:
+    """It is Kafka's default, too."""
+    assert told(topic=topic) == ["loss min.insync.replicas=1"]
+
+
+def test_the_topic_has_the_last_word_over_the_broker() -> None:
+    """As in Kafka."""
+    assert told(topic={}, broker={"min.insync.replicas": 2}) == []
+    assert told(topic={"min.insync.replicas": 1}, broker={"min.insync.replicas": 2}) == [
+        "loss min.insync.replicas=1"
+    ]
+
+
+def test_a_single_copy_loses() -> None:
+    """Whatever else is set."""
+    assert "loss replicas=1" in told(replicas=1)
+
+
+@pytest.mark.parametrize("value", [True, "true", "TRUE"])
+def test_an_unclean_election_loses(value: bool | str) -> None:
+    """A replica that lacks messages may lead."""
+    topic: Settings = {**SAFE_TOPIC, "unclean.leader.election.enable": value}
+    assert told(topic=topic) == ["loss unclean.leader.election.enable=true"]
+    topic["unclean.leader.election.enable"] = False
+    assert told(topic=topic) == []
+
+
+@pytest.mark.parametrize("producer", [{}, {"enable.idempotence": False},
+                                      {"enable.idempotence": "false"}])  # fmt: skip
+def test_without_idempotence_messages_are_stored_twice(producer: Settings) -> None:
+    """It is librdkafka's default to be without."""
+    assert told(producer=producer) == ["duplication enable.idempotence=false"]
+
+
+@pytest.mark.parametrize("value", ["latest", "largest", "end"])
+def test_a_consumer_that_starts_at_the_end_skips(value: str) -> None:
+    """Under all three names; starting at the beginning is safe."""
+    assert told(consumer={"auto.offset.reset": value}) == ["loss auto.offset.reset=latest"]
+    assert told(consumer={"auto.offset.reset": "earliest"}) == []
+
+
+def test_all_that_hold_are_told() -> None:
+    """The experiment that demonstrates loss has several reasons."""
+    found = told(topic={}, producer={"acks": 1, "enable.idempotence": False})
+    assert found == [
+        "loss acks=1", "loss min.insync.replicas=1", "duplication enable.idempotence=false",
+    ]  # fmt: skip
