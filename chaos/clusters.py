@@ -94,13 +94,17 @@ class Store:
         return self.runtime().attach(self.broker(), self.directory / "runtime")
 
     def update(self, *, keep: bool | None = None, ready: bool | None = None) -> None:
-        """Change the state, on disk as well; None leaves a part as it is."""
+        """Change the state, on disk as well; None leaves a part as it is. Raises ClusterError."""
         self.state = replace(
             self.state,
             keep=self.state.keep if keep is None else keep,
             ready=self.state.ready if ready is None else ready,
         )
-        write_whole(self.directory / "state.json", json.dumps(asdict(self.state), indent=1))
+        path = self.directory / "state.json"
+        try:
+            write_whole(path, json.dumps(asdict(self.state), indent=1))
+        except OSError as error:
+            raise ClusterError(f"{path}: cannot be written: {error}") from error
 
     def remove(self) -> None:
         """Remove the cluster and then its directory."""
@@ -149,7 +153,13 @@ def create(runtime: str, broker: Json, keep: bool) -> Store:
     if lock is None:
         raise ClusterError(f"{directory}: cannot be locked; is CHAOS_HOME on a local file system?")
     store = Store(directory, State(identity, runtime, broker, keep), lock)
-    store.update()
+    try:
+        store.update()
+    except ClusterError:
+        # Without its state nobody could ever tell whose it is.
+        shutil.rmtree(directory, ignore_errors=True)
+        store.release()
+        raise
     return store
 
 

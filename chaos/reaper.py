@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from chaos.clusters import open_store
-from chaos.errors import ChaosError
+from chaos.errors import ChaosError, ClusterError
 from chaos.heal import clean_up
 from chaos.timing import clock_environment
 
@@ -26,7 +26,11 @@ class Reaper:
     """The tool's side: started before the cluster, dismissed when all is cleaned up."""
 
     def __init__(self, directory: Path) -> None:
-        log = (directory / "reaper.log").open("ab")
+        path = directory / "reaper.log"
+        try:
+            log = path.open("ab")
+        except OSError as error:
+            raise ClusterError(f"{path}: cannot be written: {error}") from error
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chaos.reaper", str(directory)],
             stdin=subprocess.PIPE,

@@ -628,7 +628,7 @@ class Finding:
 
     `why` is one sentence for people. `figures` come in the order of importance. `details` are rows
     for people (a failover by partition and client); all rows of a run's finding have the same keys.
-    `anomalies` lists at most `ANOMALY_LIMIT` messages; the figures count all of them.
+    `anomalies` lists at most `ANOMALY_LIMIT` messages of a kind; the figures count all of them.
     """
 
     verdict: Verdict
@@ -638,7 +638,8 @@ class Finding:
     anomalies: tuple[Anomaly, ...] = ()
 
 
-ANOMALY_LIMIT = 10_000
+ANOMALY_LIMIT = 100_000
+"""A run that loses more than this names the first so many, and counts the rest."""
 
 State = TypeVar("State")
 

@@ -50,8 +50,7 @@ class UndoLog:
         try:
             self._append(asdict(entry))
         except HealError as error:
-            why = f"not injected, as it could not be undone after a crash: {error}"
-            raise FaultError(why) from error
+            raise FaultError(f"it could not be undone after a crash: {error}") from error
 
     def done(self, identity: str) -> None:
         """It is healed."""

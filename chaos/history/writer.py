@@ -28,7 +28,7 @@ class Writer:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)
-            # Not Python's unbuffered file: of a write that the disk takes in part it forgets the rest.
+            # Not Python's unbuffered file: what the disk takes in part would count as written.
             self._file = pa.OSFile(str(path), "wb")
             self._stream = pa.ipc.new_stream(self._file, self._schema)
         except OSError as error:

@@ -45,7 +45,7 @@ class Plan:
 
     def due_until(self, time_ns: int) -> int:
         """How many messages are due before this time."""
-        return max(0, int((time_ns - self.start_ns) / self.interval_ns) + 1)
+        return max(0, int((time_ns - self.start_ns) // self.interval_ns) + 1)
 
 
 @dataclass

@@ -8,11 +8,13 @@ unless what is on record is bad enough to FAIL.
 from __future__ import annotations
 
 import platform
+import re
 import secrets
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from random import Random
 
@@ -135,11 +137,10 @@ class _Run:
 
     def _record_what_runs(self) -> None:
         write_json(self.directory / "experiment.json", self.experiment.resolved)
-        packages = ("mqchaos", "confluent-kafka", "pyarrow", "numpy")
         self.events.add(
             "run", run=f"{self.number:x}", name=self.experiment.name, seed=self.experiment.seed,
             runtime=self.runtime, stream=self.experiment.stream.name,
-            versions={"python": platform.python_version()} | {p: version(p) for p in packages},
+            versions=_versions(),
         )  # fmt: skip
 
     def _perform(self) -> None:
@@ -333,3 +334,13 @@ class _Run:
                 raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")
             self.stop.wait(min(left_s, 0.2))
         self._check()
+
+
+def _versions() -> Json:
+    """Of Python, of mqchaos and of all that it requires, the clients of the systems among them."""
+    found = {"python": platform.python_version(), "mqchaos": version("mqchaos")}
+    for requirement in requires("mqchaos") or ():
+        package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        with suppress(PackageNotFoundError):  # only for another platform
+            found[package] = version(package)
+    return found

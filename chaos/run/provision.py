@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from chaos.clusters import Store, create, directories, find_kept, open_store
+from chaos.clusters import Store, create, directories, find_kept, open_store, read_state
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, Unavailable, UsageError
 from chaos.experiment import AUTO, Experiment, place_problems
 from chaos.heal import clean_up, restore
@@ -58,11 +58,11 @@ def sweep(tell: Tell) -> None:
     What cannot be cleaned up is told and left to `chaos heal`: it is no reason not to run.
     """
     for directory in directories():
+        state = read_state(directory)
+        if state and state.keep and state.ready:
+            continue  # healed when it is reused; not even locked, as another run may want it now
         store = open_store(directory)
         if store is None:
-            continue
-        if store.state.keep and store.state.ready:
-            store.release()  # it is healed when it is reused
             continue
         try:
             clean_up(store, tell)

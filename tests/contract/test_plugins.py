@@ -285,7 +285,7 @@ def shards(batches: list[Batch], data: st.DataObject) -> list[list[Batch]]:
 
 
 @every_verifier
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_states_are_a_commutative_monoid(name: str, data: st.DataObject) -> None:
     """However the clients are put into shards, and however these are merged, the finding is that of
@@ -312,7 +312,7 @@ def test_states_are_a_commutative_monoid(name: str, data: st.DataObject) -> None
 
 
 @every_verifier
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_a_finding_is_complete_and_can_be_written_down(name: str, data: st.DataObject) -> None:
     """A verdict with its reason in one sentence, figures with units, rows alike, at most so many

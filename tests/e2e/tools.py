@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CHAOS = [sys.executable, "-c", "from chaos.cli import main; main()"]
+CHAOS = [sys.executable, "-c", "import sys; from chaos.cli import main; sys.exit(main())"]
 RUN_WITHIN_S = 280
 
 

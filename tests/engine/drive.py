@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -32,7 +33,8 @@ class Plan:
 
     `at` is `before MODULE:NAME` or `after MODULE:NAME` for a call, or `event FIELD=VALUE ...` for
     an event; `turn` says which of them counts. `do` lists `WHO:SIGNAL`, where WHO is `tool`,
-    `reaper`, a worker (`producer 0`) or a node. `values` replaces constants, by MODULE:NAME.
+    `reaper`, a worker (`producer 0`) or a node; and `disk:FILL`, `disk:BLINK` (there is room again
+    after half a second) for the file system at ./disk. `values` replaces constants, by MODULE:NAME.
     """
 
     at: str = ""
@@ -73,7 +75,7 @@ def _arm(plan: Plan) -> None:
         if next(turns) == plan.turn:
             Path(plan.note).write_text(str(now_ns()))
             for deed in plan.do:
-                _signal(*deed.split(":"))
+                _do(*deed.split(":"))
 
     when, _, what = plan.at.partition(" ")
     if when == "event":
@@ -103,6 +105,28 @@ def _listen(wanted: dict[str, str], reached: Callable[[], None]) -> None:
         return event
 
     EventLog.add = adding  # type: ignore[method-assign]
+
+
+def _fill(disk: Path) -> Path:
+    """Leave no free byte."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        size = 1 << 20
+        while size:
+            try:
+                file.write(b"\0" * size)
+            except OSError:
+                size //= 2
+    return ballast
+
+
+def _do(who: str, what: str) -> None:
+    if who != "disk":
+        _signal(who, what)
+        return
+    ballast = _fill(Path("disk"))
+    if what == "BLINK":
+        threading.Timer(0.5, ballast.unlink).start()
 
 
 def _signal(who: str, name: str) -> None:

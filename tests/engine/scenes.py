@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,8 @@ def step(fault: str, target: str = "memory-1", at_s: float = 3.0, for_s: float =
 
 @dataclass(frozen=True)
 class Scene:
-    """One run: an experiment, what happens during it (`drive.Plan`), options of `chaos run`."""
+    """One run: an experiment, what happens during it (`drive.Plan`), options of `chaos run`; or
+    another `command`."""
 
     name: str
     experiment: Json = field(default_factory=experiment)
@@ -66,9 +66,7 @@ class Scene:
     options: tuple[str, ...] = ()
     home: str = "home"
     runs: str = "runs"
-    environment: Mapping[str, str] = field(default_factory=dict)
-    before: Callable[[], None] | None = None
-    """Called in the tool's process before it is the tool."""
+    command: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -91,14 +89,14 @@ class Playing:
         file = directory / f"{scene.name}.yaml"
         file.write_text(json.dumps(scene.experiment))
         self.home, self.runs = directory / scene.home, directory / scene.runs
-        self._before = set(self.runs.glob("*"))
+        self._before = set(self.runs.glob("*/"))
         self._output = directory / f"{scene.name}.output"
-        arguments = ["run", str(file), "--runs", str(self.runs), *scene.options]
+        run = ["run", str(file), "--runs", str(self.runs), *scene.options]
         with self._output.open("wb") as output:
             self.tool = subprocess.Popen(
-                [sys.executable, str(HERE / "drive.py"), scene.plan.text(), *arguments],
+                [sys.executable, str(HERE / "drive.py"), scene.plan.text(), *(scene.command or run)],
                 cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=self._environment(), start_new_session=True, preexec_fn=scene.before,
+                env=self._environment(), start_new_session=True,
             )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
@@ -108,7 +106,6 @@ class Playing:
             "CHAOS_HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             MARK: self.scene.name + str(self.directory),
-            **self.scene.environment,
         }
 
     def __enter__(self) -> Playing:
@@ -132,7 +129,7 @@ class Playing:
         while not (clean := self._clean(keeps)) and time.monotonic() < started + GONE_WITHIN_S:
             time.sleep(0.05)
         gone_after_s = time.monotonic() - started
-        made = sorted(set(self.runs.glob("*")) - self._before)
+        made = sorted(set(self.runs.glob("*/")) - self._before)
         note = self.directory / self.scene.plan.note
         return Seen(
             status=status,
@@ -251,16 +248,22 @@ def journals(home: Path) -> dict[int, list[bytes]]:
     return found
 
 
-def nodes_of(home: Path) -> Iterator[psutil.Process]:
-    """The processes of all nodes on record below a CHAOS_HOME, dead ones left out."""
-    for file in home.glob("clusters/*/runtime/*/process.json"):
+def nodes(home: Path) -> Iterator[psutil.Process]:
+    """The living processes of all nodes on record below a CHAOS_HOME, in the order of names."""
+    for file in sorted(home.glob("clusters/*/runtime/*/process.json")):
         try:
-            yield psutil.Process(json.loads(file.read_text())["pid"])
+            process = psutil.Process(json.loads(file.read_text())["pid"])
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process
         except (psutil.NoSuchProcess, KeyError):
             continue
 
 
-def end_nodes(home: Path) -> None:
-    """Kill what a test kept."""
-    for process in nodes_of(home):
-        os.kill(process.pid, signal.SIGKILL)
+def streams_of(home: Path) -> set[str]:
+    """The names of all streams in the journals of all nodes."""
+    return {
+        head["stream"]
+        for journal in home.glob("clusters/*/runtime/*/data/journal")
+        for head, _ in Frames().feed(journal.read_bytes())
+        if "stream" in head
+    }

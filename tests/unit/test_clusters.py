@@ -203,9 +203,10 @@ def test_a_state_is_replaced_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(descriptor: int) -> None:
         raise OSError("as if the power failed")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="power"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", crash)
-        store.update(ready=True)
+        with pytest.raises(ClusterError, match="power"):
+            store.update(ready=True)
     found = read_state(store.directory)
     assert found
     assert not found.ready

@@ -192,7 +192,7 @@ class Walk:
     # --------------------------------------------------------------------------- what must hold
 
     def check(self) -> None:
-        """Whatever is on is on record. (That lives go along the drawing is held by `_hear`.)"""
+        """Whatever is on is on record; that lives go along the drawing is held by `_hear`."""
         pending = UndoLog(self.directory / "undo").pending()
         if self.cluster.left_on:
             assert pending, self.cluster.left_on
@@ -341,14 +341,12 @@ def test_an_injection_that_fails_is_healed_all_the_same(tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_injected(tmp_path: Path) -> None:
-    """Which nodes run has to be known first, as it is what heal restores: FAULT or CLUSTER error, no
-    act, nothing to undo."""
+    """Which nodes run has to be known first, as that is what heal restores."""
     told = Told(tmp_path, Scripted([Presence.FULL], on_inject=AssertionError("injected")))
     guard = Guard("2-x", "x", {}, told.fault, EventLog(tmp_path / "more"), told.undo)
     told.cluster.trouble.arm(0)
     with pytest.raises(ClusterError):
         guard.plan(FakeRig(told.cluster), Random(1))
-        guard.inject(told.cluster, told.stop)
     assert told.undo.pending() == []
 
 

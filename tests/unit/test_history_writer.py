@@ -110,7 +110,8 @@ def test_a_full_disk_is_told_and_costs_only_what_was_not_accepted(
     tmp_path: Path, limit: int
 ) -> None:
     """However many bytes still fit: a write that returned is on record in full, the one that did
-    not raises HistoryError, and the file reads as torn, not as damaged, even when the writer goes on once there is room again."""
+    not raises HistoryError, and the file reads as torn,
+    not as damaged, even when the writer goes on once there is room again."""
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path), str(limit)],
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": _path()},
@@ -235,6 +236,7 @@ def test_a_limit_of_the_file_size_is_told_like_a_full_disk(tmp_path: Path) -> No
 
 def test_threads_write_whole_lines(log: EventLog, tmp_path: Path) -> None:
     """Faults, workers and the watcher all write."""
+
     def write(number: int) -> None:
         for turn in range(50):
             log.add("a", number=number, turn=turn, text="x" * 500)

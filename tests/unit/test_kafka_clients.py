@@ -88,7 +88,9 @@ class FakeClient:
             raise KafkaException(self.store_error)
         self.stored.append(sorted((each.topic, each.partition, each.offset) for each in offsets))
 
-    def get_watermark_offsets(self, where: TopicPartition, timeout: float) -> tuple[int, int] | None:
+    def get_watermark_offsets(
+        self, where: TopicPartition, timeout: float
+    ) -> tuple[int, int] | None:
         found = self.marks[where.partition]
         if found is None:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -167,8 +169,9 @@ REFUSED = [
     KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION,
 ]  # fmt: skip
 OPEN = [
-    KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._PURGE_QUEUE,
-    KafkaError._PURGE_INFLIGHT, KafkaError.REQUEST_TIMED_OUT, KafkaError.NETWORK_EXCEPTION,
+    KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT,
+    KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
     KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN,
     KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._FATAL, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -265,7 +268,9 @@ def test_clients_start_from_every_node() -> None:
 # ------------------------------------------------------------------------------------- consumer
 
 
-def consumer(made: list[FakeClient], *incoming: list[FakeMessage]) -> tuple[KafkaConsumer, FakeClient]:
+def consumer(
+    made: list[FakeClient], *incoming: list[FakeMessage]
+) -> tuple[KafkaConsumer, FakeClient]:
     found = KafkaConsumer({"group.id": "g"}, "t")
     made[0].incoming = list(incoming)
     return found, made[0]

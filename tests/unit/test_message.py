@@ -24,7 +24,7 @@ def one(size: int = 100, sequence: int = 5, run: int = RUN) -> bytes:
 @settings(deadline=None)
 @given(
     run=runs,
-    producer=st.integers(0, 2**32 - 1),
+    producer=st.integers(0, 2**31 - 1),
     first=st.integers(0, 2**62),
     due=st.lists(times, min_size=1, max_size=20),
     sent_ns=times,

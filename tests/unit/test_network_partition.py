@@ -83,7 +83,7 @@ def test_links_that_are_silent_already_cannot_be_cut(cluster: FakeMesh) -> None:
     cluster.links["fake-2", "fake-3"].broken = {"inner", "outer"}
     planned(cluster, "fake-1")
     cluster.links["fake-2", "fake-1"].broken = {"outer"}
-    with pytest.raises(FaultError, match="even now: fake-2 -> fake-1$"):
+    with pytest.raises(FaultError, match=r"even now: fake-2 -> fake-1$"):
         planned(cluster, "fake-1")
 
 

@@ -142,7 +142,7 @@ def proxies_of(directory: Path, node: str) -> dict[str, Any]:
 
 @sizes
 def test_the_mesh_has_every_link_and_finds_its_proxies(tmp_path: Path, nodes: int) -> None:
-    """n(n-1) links between nodes and one from the clients to each; what a link is imposed on is what
+    """n(n-1) links between nodes and one from the clients to each; a link acts on the proxies that
     the pod's file has."""
     broker = Kafka(nodes=nodes)
     written(tmp_path, broker)
@@ -215,7 +215,9 @@ def as_compose_reads(text: str) -> str:
 def test_a_dollar_in_an_environment_value_stays_a_dollar(tmp_path: Path) -> None:
     """A password, a JAAS line, an option of the JVM."""
     value = 'a$b ${HOME} $$ "quoted": x'
-    environment = written(tmp_path, Kafka(), {"SECRET": value})["services"]["kafka-2"]["environment"]
+    environment = written(tmp_path, Kafka(), {"SECRET": value})["services"]["kafka-2"][
+        "environment"
+    ]
     assert as_compose_reads(environment["SECRET"]) == value
     assert all(isinstance(each, str) for each in environment.values())
 

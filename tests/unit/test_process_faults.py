@@ -42,9 +42,7 @@ def test_it_hits_all_of_its_targets_and_nobody_else(cls: Any, down: NodeState, a
 
 @each
 @pytest.mark.parametrize("state", [NodeState.DEAD, NodeState.PAUSED])
-def test_only_what_runs_can_be_hit(
-    cls: Any, down: NodeState, act: str, state: NodeState
-) -> None:
+def test_only_what_runs_can_be_hit(cls: Any, down: NodeState, act: str, state: NodeState) -> None:
     """Otherwise the effect would be somebody else's; it says which node and why."""
     cluster = plain()
     cluster.nodes["fake-3"].now = state

@@ -60,9 +60,7 @@ def test_a_wait_ends_in_time_with_the_name_of_what_it_waited_for() -> None:
 def test_a_wait_looks_once_more_at_its_end() -> None:
     """What comes up during the last pause is found: the last look is after the deadline."""
     started = time.monotonic()
-    found = wait_until(
-        lambda: time.monotonic() - started > 0.04 or None, "it", 0.05, every_s=10
-    )
+    found = wait_until(lambda: time.monotonic() - started > 0.04 or None, "it", 0.05, every_s=10)
     assert found
 
 

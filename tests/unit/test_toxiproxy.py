@@ -1,4 +1,4 @@
-"""Toxiproxy's API: many servers at once, every failure told, and (where it is there) the real one."""
+"""Toxiproxy's API: many servers at once, every failure told; where it is there, the real one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class FakeHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_DELETE = do_GET  # noqa: N815 - http.server calls these names
 
     def log_message(self, *args: Any) -> None:
         """Says nothing."""
@@ -227,9 +227,10 @@ def test_proxies_of_the_environment_are_ignored(
 
 
 def test_many_servers_are_talked_to_at_once(fake: Fake) -> None:
-    """The library has one address for the whole process; every call still reaches its own server."""
+    """The library has one address for the whole process; every call reaches its own server."""
     others = [Fake(f"only-{number}") for number in range(3)]
     try:
+
         def work(number: int) -> None:
             server, name = others[number % 3].server_at, f"only-{number % 3}"
             server.add(name, f"t{number}", "latency", "downstream", {})

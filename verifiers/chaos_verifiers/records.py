@@ -176,13 +176,11 @@ def read_back(facts: Facts) -> frozenset[int]:
 
 
 def anomalies(rows: Mapping[str, NDArray[np.int64]]) -> tuple[Anomaly, ...]:
-    """One for each row (producer, sequence, partition, offset) of each kind, up to the limit.
-
-    The limit is for each kind, so that many of one cannot hide the others.
-    """
-    share = ANOMALY_LIMIT // max(1, len(rows))
+    """One for each row (producer, sequence, partition, offset) of each kind, up to the limit."""
     return tuple(
-        Anomaly(kind, *row) for kind, found in rows.items() for row in found[:share].tolist()
+        Anomaly(kind, *row)
+        for kind, found in rows.items()
+        for row in found[:ANOMALY_LIMIT].tolist()
     )
 
 

@@ -34,8 +34,9 @@ class Partition:
     """Cuts the links of the target nodes; connections stay open and no byte arrives, both ways.
 
     Nothing is closed or refused, as with a pulled cable; what was sent meanwhile arrives at heal,
-    on the same connections. Needs links, so the Docker runtime. Proof: a ping in the broker's protocol
-    is answered over every link that should carry and over none that is cut; after heal: over all.
+    on the same connections. Needs links, so the Docker runtime. Proof: a ping in the broker's
+    protocol is answered over every link that should carry and over none that is cut; after heal:
+    over all.
     """
 
     claims: ClassVar[str] = "network"

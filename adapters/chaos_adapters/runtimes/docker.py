@@ -29,6 +29,7 @@ from requests import RequestException
 from chaos.errors import ClusterError, Unavailable
 from chaos.spi import Address, Broker, Cluster, NodeState
 from chaos.timing import wait_until
+from chaos_adapters.runtimes.marks import MARK, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
 from chaos_adapters.runtimes.pods import (
     LABEL,
@@ -238,6 +239,7 @@ class Docker:
 
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
+        kill_marked(cluster_id)  # a Compose that outlived its caller would go on starting things
         with _docker(f"removing cluster {cluster_id}") as client:
             mark = {"label": f"{LABEL}={cluster_id}"}
             for container in client.containers.list(all=True, filters=mark):
@@ -299,7 +301,7 @@ def _compose(directory: Path, cluster_id: str, arguments: Sequence[str], timeout
             [*command, *where, *arguments],
             capture_output=True, text=True, timeout=timeout_s, check=True,
             start_new_session=True,  # Ctrl-C is for us, and what is half up is then removed
-            env={**os.environ, "COMPOSE_IGNORE_ORPHANS": "1"},
+            env={**os.environ, MARK: cluster_id},
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
         last = "\n".join(error.stderr.strip().splitlines()[-15:])

@@ -16,10 +16,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
+import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -30,12 +30,22 @@ from chaos.errors import ClusterError, Unavailable
 from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.java import java_argv
+from chaos_adapters.runtimes.marks import MARK, kill_marked, marked
 from chaos_adapters.runtimes.ports import reserve
 
-MARK = "MQCHAOS_CLUSTER"
 _LOOPBACK = "127.0.0.1"
 _GONE_WITHIN_S = 10.0
 _PREPARE_WITHIN_S = 60.0
+_starting = threading.Lock()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """A full disk is no bug of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise ClusterError(f"the files of a node cannot be written: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,12 @@ class LocalNode:
 
     def start(self) -> None:
         """Start it again, unless it is there."""
-        if self._process() is not None:
-            return
+        with _starting:  # two faults that heal at once may both find the same node dead
+            if self._process() is None:
+                self._start()
+
+    @_writing()
+    def _start(self) -> None:
         record = self._record
         argv, environment = record["argv"], record["environment"]
         assert isinstance(argv, list)
@@ -180,6 +194,7 @@ class Local:
             return ["this system does not run as plain processes; use --runtime docker"]
         return []
 
+    @_writing()
     def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
         """Write each node's files, prepare all at once, then start all."""
         members = broker.members()
@@ -214,20 +229,13 @@ class Local:
 
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill every process that carries the mark, whether recorded or not."""
-        deadline = time.monotonic() + _GONE_WITHIN_S
-        while processes := [p for p, mark in _marked() if mark == cluster_id]:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"processes {[p.pid for p in processes]} do not end")
-            for process in processes:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(processes, timeout=1)
+        kill_marked(cluster_id)
         shutil.rmtree(directory, ignore_errors=True)
 
     def leftovers(self) -> Mapping[str, Sequence[str]]:
         """Every marked process of this user."""
         found: dict[str, list[str]] = {}
-        for process, mark in _marked():
+        for process, mark in marked():
             with suppress(psutil.NoSuchProcess):
                 found.setdefault(mark, []).append(f"process {process.pid} ({process.name()})")
         return found
@@ -271,7 +279,9 @@ def _write_node(base: Path, place: Place, launch: Launch, cluster_id: str) -> No
     for directory in (config, Path(place.data_dir)):
         directory.mkdir(parents=True, exist_ok=True)
     for name, text in launch.files.items():
-        (config / name).write_text(text)
+        file = config / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     if launch.program is None:
         raise Unavailable("this system does not run as plain processes; use --runtime docker")
     environment = {**launch.environment, MARK: cluster_id}
@@ -336,19 +346,6 @@ def _await_preparation(node: LocalNode, process: subprocess.Popen[bytes]) -> Non
     if status != 0:
         said = "\n".join(node.log_tail(15))
         raise ClusterError(f"{node.name}: its preparation ended with {status}:\n{said}")
-
-
-def _marked() -> Iterator[tuple[psutil.Process, str]]:
-    """This user's processes that carry the mark, with the cluster's id."""
-    for process in psutil.process_iter():
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            mark = process.environ().get(MARK)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
-            continue
-        if mark:
-            yield process, mark
 
 
 def _run(argv: Sequence[str], directory: Path, timeout_s: float) -> str:

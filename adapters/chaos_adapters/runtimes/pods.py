@@ -13,7 +13,6 @@ import os
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -65,8 +64,12 @@ def write_pod(directory: Path, place: Place, launch: Launch, members: Sequence[M
     config = directory / place.member.name / "config"
     config.mkdir(parents=True, exist_ok=True)
     for name, text in launch.files.items():
-        (config / name).write_text(text)
+        file = config / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     (config / "proxies.json").write_text(json.dumps(list(_proxies(place, members)), indent=1))
+    for path in (config, *config.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # the containers' users are not we
     environment = json.dumps(dict(launch.environment))
     (directory / place.member.name / "environment.json").write_text(environment)
 
@@ -105,14 +108,14 @@ def compose_document(
             **_images(about["images"], version, os.environ),
             "NODE": name,
             "CLUSTER": cluster_id,
-            "CONFIG": str(directory / name / "config"),
+            "CONFIG": _literal(directory / name / "config"),
             "PEERS": json.dumps([
                 f"{peer}:{loopback_of(number)}"
                 for number, peer in enumerate(pods, 1) if peer != name
             ]),
             "VERSION": version,
             "API_PORT": pod.api, "CLIENT_PORT": pod.client, "PROBE_PORT": pod.probe,
-            "IMAGES": str(compose_dir() / "images"),
+            "IMAGES": _literal(compose_dir() / "images"),
         }  # fmt: skip
         filled = YAML(typ="safe").load(string.Template(text).substitute(values))
         environment = json.loads((directory / name / "environment.json").read_text())
@@ -135,7 +138,7 @@ def _images(
     }
 
 
-def _literal(value: Any) -> str:  # noqa: ANN401 - whatever stands in an environment
+def _literal(value: object) -> str:
     """As Compose has to see it: it fills in dollars itself."""
     return str(value).replace("$", "$$")
 
