@@ -53,7 +53,7 @@ def _first_that_works(experiment: Experiment) -> str:
 
 
 def sweep(tell: Tell) -> None:
-    """Heal and remove what earlier runs left; kept clusters are healed and stay.
+    """Heal and remove what earlier runs left; kept clusters stay as they are.
 
     What cannot be cleaned up is told and left to `chaos heal`: it is no reason not to run.
     """

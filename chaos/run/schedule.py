@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from random import Random
@@ -121,20 +121,35 @@ class Schedule:
             if step.for_s is not None:
                 self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9))
         finally:
-            guard.heal(cluster, self._held_by_others(guard))
+            guard.heal(cluster, _Held(self._others(guard)))
 
     def _sleep_until(self, time_ns: int) -> bool:
         """False when the end came first."""
         return not self._over.wait(max(0, time_ns - now_ns()) / 1e9)
 
-    def _held_by_others(self, own: Guard) -> Collection[str]:
+    def _others(self, own: Guard) -> Sequence[Guard]:
+        return [guard for _, guard in self._guards.values() if guard is not own]
+
+
+@dataclass(frozen=True)
+class _Held(Set[str]):
+    """The nodes that other faults hold down, asked anew each time: a heal may take a while."""
+
+    others: Sequence[Guard]
+
+    def _now(self) -> set[str]:
         on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED}
-        return {
-            name
-            for _, guard in self._guards.values()
-            if guard is not own and guard.stage in on
-            for name in guard.injection.nodes
-        }
+        holding = [guard for guard in self.others if guard.stage in on]
+        return {name for guard in holding for name in guard.injection.nodes}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._now()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
 
 
 def _until_s(step: Step) -> float:

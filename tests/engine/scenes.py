@@ -91,10 +91,11 @@ class Playing:
         self.home, self.runs = directory / scene.home, directory / scene.runs
         self._before = set(self.runs.glob("*/"))
         self._output = directory / f"{scene.name}.output"
-        run = ["run", str(file), "--runs", str(self.runs), *scene.options]
+        run = ("run", str(file), "--runs", str(self.runs), *scene.options)
+        drive = [sys.executable, str(HERE / "drive.py"), scene.plan.text()]
         with self._output.open("wb") as output:
             self.tool = subprocess.Popen(
-                [sys.executable, str(HERE / "drive.py"), scene.plan.text(), *(scene.command or run)],
+                [*drive, *(scene.command or run)],
                 cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=self._environment(), start_new_session=True,
             )  # fmt: skip

@@ -277,9 +277,7 @@ def test_a_run_that_lost_a_worker_says_which(scene: Scene, played: Play) -> None
 
 TWO_PRODUCERS = Scene(
     "two-producers",
-    experiment(
-        step("process.pause", for_s=0.3), load={"producers": {"count": 2, "rate": "200/s"}}
-    ),
+    experiment(step("process.pause", for_s=0.3), load={"producers": {"count": 2, "rate": "200/s"}}),
     Plan(at="event phase=faults", do=("producer 1:KILL",)),
 )
 

@@ -75,7 +75,9 @@ def verdicts(seen: Seen) -> dict[str, Verdict]:
 def only(seen: Seen, question: str) -> None:
     """It failed at this question and no other, and says that a setting is to blame."""
     assert seen.status == 1, seen.output
-    assert [name for name, verdict in verdicts(seen).items() if verdict is Verdict.FAIL] == [question]
+    assert [name for name, verdict in verdicts(seen).items() if verdict is Verdict.FAIL] == [
+        question
+    ]
     assert answer(seen.document, question).label is Label.UNSAFE_SETTING
     assert judged(seen.directory) == seen.document
 

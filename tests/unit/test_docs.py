@@ -22,6 +22,7 @@ from chaos.cli.codes import BADNESS
 from chaos.cli.commands import app
 from chaos.errors import UsageError
 from chaos.plugin import shape
+from chaos.spi import ANOMALY_LIMIT
 from tests.histories import Fault, answer, drop, right
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +178,11 @@ def test_every_figure_is_explained(name: str) -> None:
     text = (ROOT / "docs" / "verdict.md").read_text()
     rows = re.findall(rf"^\| {name} \| `(.*?)` \|", text, re.MULTILINE)
     assert rows == [figure.name for figure in finding.figures]
+
+
+def test_the_limit_of_evidence_is_told() -> None:
+    """People who count lines of evidence know where they end."""
+    assert f"more than {ANOMALY_LIMIT:,} of one kind" in (ROOT / "docs" / "verdict.md").read_text()
 
 
 def test_the_thresholds_shown_are_thresholds() -> None:

@@ -163,11 +163,7 @@ def test_an_acknowledgement_is_of_the_message_it_belongs_to(
     assert sink.bad == []
 
 
-REFUSED = [
-    KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.POLICY_VIOLATION,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION,
-]  # fmt: skip
+REFUSED = [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE]
 OPEN = [
     KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT,
     KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError.REQUEST_TIMED_OUT,
@@ -176,6 +172,8 @@ OPEN = [
     KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN,
     KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._FATAL, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
     KafkaError.KAFKA_STORAGE_ERROR, KafkaError.INVALID_MSG,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.POLICY_VIOLATION, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION,
 ]  # fmt: skip
 
 

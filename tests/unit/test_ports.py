@@ -58,7 +58,7 @@ for turn in range(5):
 
 
 def test_processes_that_reserve_at_once_never_share_a_port(tmp_path: Path, table: Path) -> None:
-    """Six processes, started together, five times 20 ports each: 600 different ones out of 1000, all
+    """Six processes at once, five times 20 ports each: 600 different ones out of 1000, all
     of which have to be taken over from clusters that are gone."""
     table.mkdir()
     for number in range(24_000, 25_000):

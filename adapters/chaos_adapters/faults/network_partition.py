@@ -85,7 +85,8 @@ class Partition:
             "other links that answer": sum(share == 1 for share in others),
         }
         on = sum(NAME in imposed[pair] for pair in cut)
-        if on == len(cut) and not any(severed) and all(share == 1 for share in others):
+        silent = bool(severed) and not any(severed)
+        if on == len(cut) and silent and all(share == 1 for share in others):
             return Effect(Presence.FULL, figures)
         gone = not on and all(share == 1 for share in severed)
         return Effect(Presence.NONE if gone else Presence.PARTIAL, figures)

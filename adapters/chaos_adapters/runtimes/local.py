@@ -18,7 +18,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,7 @@ class LocalNode:
         argv, environment = record["argv"], record["environment"]
         assert isinstance(argv, list)
         assert isinstance(environment, dict)
+        _end_unrecorded(environment[MARK], self.directory)
         process = _spawn(argv, environment, self.directory)
         record |= {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
         _write_record(self.directory, record)
@@ -117,7 +118,9 @@ class LocalNode:
         self._wait_gone(_GONE_WITHIN_S)
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """SIGSTOP. Raises ClusterError when there is nothing to freeze."""
+        if self._process() is None:
+            raise ClusterError(f"{self.name} cannot be paused: it does not run")
         self._signal(signal.SIGSTOP)
         self._wait_for(NodeState.PAUSED)
 
@@ -319,6 +322,16 @@ def _spawn(
             )
         except OSError as error:
             raise ClusterError(f"{argv[0]}: cannot be started: {error}") from error
+
+
+def _end_unrecorded(cluster_id: str, directory: Path) -> None:
+    """Kill what runs in a node's directory although the node's process is dead: whoever started it
+    died before it was put on record, and it holds the port."""
+    for process, mark in marked():
+        with suppress(psutil.NoSuchProcess):
+            if mark == cluster_id and process.cwd() == str(directory):
+                process.kill()
+                psutil.wait_procs([process], timeout=_GONE_WITHIN_S)
 
 
 def _prepare(directory: Path, launches: Mapping[str, Launch], cluster_id: str) -> None:

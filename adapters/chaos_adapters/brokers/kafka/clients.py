@@ -22,17 +22,10 @@ from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries, Outcome, PartitionEnd, SendSink, Settings
 from chaos.timing import now_ns
 
-NEVER_STORED = frozenset({
-    KafkaError.MSG_SIZE_TOO_LARGE,
-    KafkaError.INVALID_MSG_SIZE,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.POLICY_VIOLATION,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
-})  # fmt: skip
-"""Errors after which a message is surely not stored. All others leave it open: librdkafka retries,
-and an earlier try may have been stored although the last one was refused."""
+NEVER_STORED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
+"""Errors after which a message is surely not stored: the message itself is at fault, so no try of it
+can have succeeded. All others leave it open: librdkafka retries, and an earlier try may have been
+stored although the last one was refused."""
 
 CLIENT_DEFAULTS: Settings = {
     # librdkafka backs off up to 10 s between attempts to reach a broker that is down; a client that
@@ -110,6 +103,8 @@ class KafkaConsumer:
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._received: dict[int, int] = {}
+        # Whoever has librdkafka store offsets by itself gets what that means: it may skip.
+        self._automatic = str(settings.get("enable.auto.offset.store", False)).lower() == "true"
         try:
             self._client = Consumer({**CLIENT_DEFAULTS, **CONSUMER_DEFAULTS, **settings})
             self._client.subscribe([topic], on_revoke=self._revoked, on_lost=self._revoked)
@@ -134,7 +129,7 @@ class KafkaConsumer:
 
     def settle(self) -> None:
         """Store the offsets *after* the last received ones; the timer commits them."""
-        if not self._received:
+        if not self._received or self._automatic:
             return
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in self._received.items()]
         self._received.clear()
