@@ -33,7 +33,8 @@ def played(
     with ThreadPoolExecutor(AT_ONCE, "scene") as pool:
         results: dict[int, Future[Any]] = {}
         for item in request.session.items:
-            scene = getattr(item, "callspec", None) and item.callspec.params.get("scene")
+            callspec = getattr(item, "callspec", None)
+            scene = callspec and callspec.params.get("scene")
             if scene is not None and id(scene) not in results:
                 directory: Path = tmp_path_factory.mktemp("scene")
                 results[id(scene)] = pool.submit(scene.play, directory)

@@ -104,7 +104,7 @@ def _listen(wanted: dict[str, str], reached: Callable[[], None]) -> None:
             reached()
         return event
 
-    EventLog.add = adding  # type: ignore[method-assign]
+    EventLog.add = adding  # type: ignore[method-assign, assignment]
 
 
 def _fill(disk: Path) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ class Playing:
         """The tool and all that came of it and lives."""
         return marked(self.scene.name + str(self.directory))
 
+    def _lines(self) -> list[str]:
+        lines = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                lines.append(" ".join(process.cmdline()))
+        return lines
+
     def ended(self) -> Seen:
         """Wait for its end and, for a while, for the end of all that came of it."""
         status = self.tool.wait(ENDS_WITHIN_S)
@@ -139,13 +147,13 @@ class Playing:
             home=self.home,
             moment_ns=int(note.read_text()) if note.exists() else None,
             gone_after_s=gone_after_s if clean else None,
-            left=[f"{each.pid} {' '.join(each.cmdline())}" for each in self.processes()],
+            left=self._lines(),
         )
 
     def _clean(self, keeps: bool) -> bool:
         if keeps:
             # What stays is the cluster: its nodes and nothing else.
-            return all("memory.server" in " ".join(each.cmdline()) for each in self.processes())
+            return all("memory.server" in line for line in self._lines())
         return not self.processes() and not clusters(self.home)
 
 

@@ -65,11 +65,17 @@ UNDER_LOAD = [
     rare("settling", "event phase=settle"),
 ]
 
+KNOWN = pytest.mark.xfail(reason="chaos.facts forgets in which phase a run broke off", strict=True)
 WINDING_UP = [
     death("draining", "event phase=drain"),
-    rare("producers-ended", "after chaos.load.workers:Crew.stop_producers"),
-    death("reading-back", "event phase=read-back"),
-    rare("draining-again", "event phase=drain", turn=2),
+    pytest.param(
+        death("producers-ended", "after chaos.load.workers:Crew.stop_producers"),
+        marks=[KNOWN, pytest.mark.full],
+    ),
+    pytest.param(death("reading-back", "event phase=read-back"), marks=KNOWN),
+    pytest.param(
+        death("draining-again", "event phase=drain", turn=2), marks=[KNOWN, pytest.mark.full]
+    ),
 ]
 
 JUDGING = [
@@ -119,7 +125,6 @@ def test_killed_under_load_leaves_nothing_but_the_record(scene: Scene, played: P
     accuses_nobody(seen)
 
 
-@pytest.mark.xfail(reason="chaos.facts does not look at the phase in which a run broke off")
 @pytest.mark.parametrize("scene", WINDING_UP, ids=str)
 def test_killed_before_all_was_read_is_no_pass(scene: Scene, played: Play) -> None:
     """What was not read to its end may hide anything."""

@@ -16,7 +16,8 @@ from chaos.errors import ClusterError
 from chaos.spi import Cluster, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.brokers.memory import Memory
-from chaos_adapters.runtimes.local import MARK, Local, LocalCluster
+from chaos_adapters.runtimes.local import Local, LocalCluster
+from chaos_adapters.runtimes.marks import MARK
 
 BROKER = Memory(nodes=2)
 Start = Callable[[], LocalCluster]
@@ -77,7 +78,8 @@ def test_a_process_that_took_over_a_pid_is_never_touched(start: Start) -> None:
             node.resume()
             node.stop(1)
             node.kill()
-            assert psutil.Process(other.pid).status() == psutil.STATUS_SLEEPING
+            assert psutil.Process(other.pid).status() != psutil.STATUS_STOPPED
+            assert other.poll() is None
             node.start()
             assert node.state() is NodeState.RUNNING
             Local().remove(cluster.id, runtime_directory(cluster))

@@ -160,7 +160,10 @@ def full(name: str, at: str, place: str, what: str = "FILL") -> FullDisk:
         step("process.pause", for_s=20 if place == "runs" else 1), cluster={"durable": False}
     )
     plan = Plan(at=at, do=(f"disk:{what}",))
-    return FullDisk(Scene(name, setup, plan, **{place: "disk"}))
+    scene = Scene(name, setup, plan)
+    if place == "runs":
+        return FullDisk(replace(scene, runs="disk"))
+    return FullDisk(replace(scene, home="disk"))
 
 
 RECORDING = [

@@ -182,7 +182,7 @@ def test_a_send_without_an_answer_is_no_phantom_and_no_loss(scene: Wrong, played
 @pytest.mark.parametrize("scene", [Wrong("damage")], ids=str)
 def test_each_damaged_message_is_named(scene: Wrong, played: Read) -> None:
     """It is a phantom where it lies, and lost, as nobody got what was sent."""
-    seen, stored = played(scene)
+    seen, _ = played(scene)
     assert seen.status == 1, seen.output
     damaged = named(seen, "phantoms", "damaged")
     assert len(damaged) > 20

@@ -68,18 +68,6 @@ class Availability:
             state.served.page(key)[places] = True
         state.due.add(batch)
         return state
-        acked = records.acknowledged(batch)
-        gaps.follow(state.acks, acked.client, acked["partition"], acked["done_ns"])
-        in_time = acked
-        if self.within is not None:
-            late_ns = acked["done_ns"] - acked["due_ns"]
-            in_time = records.select(acked, late_ns <= self.within * 1e9)
-        for key, _, places in records.by_page(batch.producer, in_time["sequence"]):
-            state.served.page(key)[places] = True
-        some = slice(None, None, 1 + len(batch) // 1000)
-        sample = np.column_stack([batch["sequence"][some], batch["due_ns"][some]])
-        state.dues.setdefault(batch.producer, []).append(sample)
-        return state
 
     def merge(self, a: State, b: State) -> State:
         """See Verifier."""

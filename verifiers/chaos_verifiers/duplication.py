@@ -74,6 +74,8 @@ class Duplication:
 
     def finish(self, state: State, facts: Facts) -> Finding:
         """See Verifier."""
+        if not (state.marks.pages or state.times.pages or state.flagged):
+            return Finding(Verdict.UNKNOWN, "Nothing was delivered or stored that could be judged.")
         stored, delivered = _found(state)
         figures = (
             records.at_most("stored twice", len(stored), self.max_stored),

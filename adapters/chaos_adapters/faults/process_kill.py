@@ -22,6 +22,7 @@ class Kill:
     needs_links: ClassVar[bool] = False
 
     target: Target
+    """Whose process is killed."""
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running process can be killed."""

@@ -23,6 +23,7 @@ class Pause:
     needs_links: ClassVar[bool] = False
 
     target: Target
+    """Whose process stands still."""
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running process can be paused."""

@@ -32,7 +32,9 @@ class Topic:
     """The topic of a run."""
 
     partitions: int = 3
+    """How many partitions the topic has."""
     replicas: int = 3
+    """How many copies there are of each partition."""
     settings: Settings = field(default_factory=dict)
     """Topic settings as Kafka names them, such as `min.insync.replicas`."""
     name: str = "chaos"
@@ -59,6 +61,7 @@ class Kafka:
     }
 
     nodes: int = 3
+    """How many brokers; each is a controller too."""
     version: str = "4.1.1"
     """Of the jars (local runtime) and of the official image (Docker)."""
     settings: Settings = field(default_factory=dict)
