@@ -39,7 +39,8 @@ class Sink:
     failures: dict[int, Outcome] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def acknowledged(self, sequence: int, partition: int, offset: int, done_ns: int) -> None:
+    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
+        sequence, partition, offset, done_ns = ack
         assert sequence not in self.acknowledged_at
         assert sequence not in self.failures
         self.acknowledged_at[sequence] = partition, offset

@@ -135,7 +135,8 @@ class Sink:
     acked: list[tuple[int, int, int]] = field(default_factory=list)
     bad: list[tuple[int, int, Outcome, str]] = field(default_factory=list)
 
-    def acknowledged(self, sequence: int, partition: int, offset: int, done_ns: int) -> None:
+    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
+        sequence, partition, offset, done_ns = ack
         assert done_ns > 0
         self.acked.append((sequence, partition, offset))
 

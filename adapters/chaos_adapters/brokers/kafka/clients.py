@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -23,9 +23,9 @@ from chaos.spi import Address, Deliveries, Outcome, PartitionEnd, SendSink, Sett
 from chaos.timing import now_ns
 
 NEVER_STORED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
-"""Errors after which a message is surely not stored: the message itself is at fault, so no try of it
-can have succeeded. All others leave it open: librdkafka retries, and an earlier try may have been
-stored although the last one was refused."""
+"""Errors after which a message is surely not stored: the message itself is at fault, so no try can
+have succeeded. All others leave it open: librdkafka retries, and an earlier try may have been stored
+although the last one was refused."""
 
 CLIENT_DEFAULTS: Settings = {
     # librdkafka backs off up to 10 s between attempts to reach a broker that is down; a client that
@@ -52,6 +52,7 @@ class KafkaProducer:
 
     def __init__(self, settings: Settings, topic: str, sink: SendSink) -> None:
         self._topic, self._sink = topic, sink
+        self._delivered = self._delivery_report()
         self._refused_at_once: deque[tuple[int, KafkaError]] = deque()
         try:
             self._client = Producer({**CLIENT_DEFAULTS, **settings})
@@ -71,14 +72,18 @@ class KafkaProducer:
                 self._refused_at_once.append((first + index, error.args[0]))
         return len(bodies)
 
-    def _delivered(self, sequence: int, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
-            self._sink.acknowledged(sequence, partition, offset, now_ns())
-        else:
-            self._failed(sequence, error, message.partition())
+    def _delivery_report(self) -> Callable[[int, KafkaError | None, Message], None]:
+        """What librdkafka calls for every message: a closure, as each look-up counts here."""
+        acknowledged, failed = self._sink.acknowledged, self._failed
+
+        def delivered(sequence: int, error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                ack = (sequence, message.partition(), message.offset(), now_ns())
+                acknowledged(ack)  # type: ignore[arg-type]
+            else:
+                failed(sequence, error, message.partition())
+
+        return delivered
 
     def _failed(self, sequence: int, error: KafkaError, partition: int | None) -> None:
         refused = error.code() in NEVER_STORED

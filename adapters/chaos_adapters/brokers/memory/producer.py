@@ -168,7 +168,7 @@ class MemoryProducer:
             if offset == REFUSED:
                 self._sink.failed(sequence, batch.partition, now, Outcome.REFUSED, "refused")
             else:
-                self._sink.acknowledged(sequence, batch.partition, offset, now)
+                self._sink.acknowledged((sequence, batch.partition, offset, now))
         if not any(sequence is not None for sequence in batch.sequences):
             del lane.batches[head["id"]]
 
