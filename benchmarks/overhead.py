@@ -10,6 +10,7 @@ and under 5 s on a kept cluster (`--kept`: one run before starts it).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -42,7 +43,7 @@ def phases(directory: Path) -> str:
     lines = (directory / "events.jsonl").read_text().splitlines()
     events = [event for event in map(json.loads, lines) if event["kind"] == "phase"]
     took: dict[str, float] = {}
-    for event, following in zip(events, events[1:], strict=False):
+    for event, following in itertools.pairwise(events):
         seconds = (following["time_ns"] - event["time_ns"]) / 1e9
         took[event["phase"]] = took.get(event["phase"], 0.0) + seconds
     scheduled = ("warm-up", "baseline", "faults", "settle")

@@ -149,7 +149,7 @@ def create(runtime: str, broker: Json, keep: bool) -> Store:
         raise ClusterError(
             f"{directory}: cannot be made: {error}; set CHAOS_HOME to a directory of yours"
         ) from error
-    lock = _lock(directory, 0)
+    lock = _lock(directory, 5)  # somebody's sweep may look into it just now
     if lock is None:
         raise ClusterError(f"{directory}: cannot be locked; is CHAOS_HOME on a local file system?")
     store = Store(directory, State(identity, runtime, broker, keep), lock)

@@ -89,8 +89,11 @@ class Story:
     faults: dict[str, FaultStory] = field(default_factory=dict)
     leaders: dict[int, list[tuple[int, str | None]]] = field(default_factory=dict)
     failed_clients: list[str] = field(default_factory=list)
+    phase: str = ""
     interrupted: str = ""
     errors: list[str] = field(default_factory=list)
+    expects: Json = field(default_factory=dict)
+    """What the run said at its start that there must be at its end (event `run`)."""
 
     def take(self, event: Json) -> None:
         """Take in the next event; kinds that say nothing for a verdict are passed over."""
@@ -118,6 +121,10 @@ class Story:
 
     def _on_run(self, event: Json) -> None:
         self.run, self.name = str(event.get("run", "")), event.get("name", "")
+        self.expects = event.get("expects", {})
+
+    def _on_phase(self, event: Json) -> None:
+        self.phase = event["phase"]
 
     def _on_load(self, event: Json) -> None:
         if event["what"] == "started":
@@ -176,6 +183,8 @@ def not_final(story: Story, streams: Sequence[Stream]) -> list[str]:
     ]
     if story.load_ended_ns is None:
         reasons.append("The run ended while load was still offered.")
+    elif story.phase not in ("", "verify", "done"):
+        reasons.append(f"The run broke off before all was read, in the phase {story.phase}.")
     return reasons
 
 

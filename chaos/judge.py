@@ -132,7 +132,28 @@ def _preconditions(story: Story, recorded: Sequence[Stream], baseline: _Baseline
         broken.append(f"The run was interrupted: {story.interrupted}.")
     broken += [f"The run went wrong: {error}." for error in story.errors]
     broken += [f"A client failed: {client}." for client in story.failed_clients]
-    return broken + not_final(story, recorded)
+    return [*broken, *_absent(story, recorded), *not_final(story, recorded)]
+
+
+def _absent(story: Story, recorded: Sequence[Stream]) -> Iterator[str]:
+    """What should be on record of a run that got as far as to offer load, and is not."""
+    expects = story.expects
+    if not expects or story.load_started_ns is None:
+        return
+    for fault in expects["faults"]:
+        if fault not in story.faults:
+            yield f"Fault {fault} of the experiment is not on record."
+    there = {stream.client for stream in recorded}
+    for role in ("producer", "consumer"):
+        for number in range(expects[f"{role}s"]):
+            if f"{role}-{number}" not in there:
+                yield f"There is no record of {role}-{number}."
+    if expects["readable"]:
+        ends = {end.partition: end for stream in recorded for end in stream.ends}
+        for number in range(expects["partitions"]):
+            end = ends.get(number)
+            if end is None or end.read < end.end:
+                yield f"Partition {number} was not read back to its end."
 
 
 def _doubts(fault: FaultStory) -> Iterator[str]:
@@ -204,7 +225,7 @@ def _document(
         questions=answers,
         preconditions=broken,
         faults=tuple(_fault_row(fault) for fault in story.faults.values()),
-        healed=not any(fault.heal_failed for fault in story.faults.values()),
+        healed=all(fault.healed for fault in story.faults.values()),
         interrupted=bool(story.interrupted),
         started_ns=story.started_ns,
         load_started_ns=known.load_started_ns,

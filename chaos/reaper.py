@@ -42,6 +42,11 @@ class Reaper:
         log.close()
 
     @property
+    def alive(self) -> bool:
+        """Whether it is there; one that was killed has to be replaced."""
+        return self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Its process."""
         return self._process.pid

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from chaos.units import Duration, Rate, Size
 
 __all__ = [
-    "CLIENTS", "Address", "Anomaly", "Batch", "Broker", "Caveat", "Cluster", "Command", "Consumer",
-    "Deliveries", "Duration", "Effect", "Facts", "Fault", "FaultSpan", "Figure", "Finding",
-    "Injection", "Java", "Json", "Launch", "Link", "Member", "Meshed", "Node", "NodeState",
-    "Observer", "Outcome", "PartitionEnd", "Place", "Port", "Presence", "Producer", "Question",
-    "Rate", "Readable", "Rig", "Runtime", "SendSink", "Settings", "Size", "Target", "Verdict",
-    "Verifier", "View",
+    "CLIENTS", "Address", "Anomaly", "Batch", "Broker", "Caveat", "ChecksClients", "Cluster",
+    "Command", "Consumer", "Deliveries", "Duration", "Effect", "Facts", "Fault", "FaultSpan",
+    "Figure", "Finding", "Injection", "Java", "Json", "Launch", "Link", "Member", "Meshed",
+    "Node", "NodeState", "Observer", "Outcome", "PartitionEnd", "Place", "Port", "Presence",
+    "Producer", "Question", "Rate", "Readable", "Rig", "Runtime", "SendSink", "Settings",
+    "Size", "Target", "Verdict", "Verifier", "View",
 ]  # fmt: skip
 
 Json = dict[str, Any]
@@ -381,6 +381,14 @@ class Readable(Protocol):
         timeout_s: float,
     ) -> Iterator[Deliveries | PartitionEnd]:
         """All that the stream holds, then one PartitionEnd for each partition."""
+
+
+@runtime_checkable
+class ChecksClients(Protocol):
+    """Ability of a Broker: client settings can be checked before anything starts."""
+
+    def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
+        """What is wrong with them, as (path in the experiment, what to do); empty: nothing is."""
 
 
 class Question(StrEnum):

@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 from chaos import registry
 from chaos.errors import ChaosError, UsageError
-from chaos.experiment.checks import Scene, baseline_flaws, overlap_flaws, stream_flaws, target_flaws
+from chaos.experiment.checks import (
+    Scene,
+    baseline_flaws,
+    client_flaws,
+    overlap_flaws,
+    stream_flaws,
+    target_flaws,
+)
 from chaos.experiment.records import (
     MIN_BASELINE_S,
     Consumers,
@@ -114,6 +121,7 @@ class _Builder:
         steps = self._steps(Scene(broker_type, broker, stream))
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
+        self.flaws += client_flaws(broker, load)
         if head is None or broker is None or stream is None or load is None or phases is None:
             return None
         resolved = _resolved(head, (broker_name, broker), stream, load, phases, steps, verifiers)

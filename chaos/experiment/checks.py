@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from chaos.experiment.records import MIN_BASELINE_S, When
+from chaos.experiment.records import MIN_BASELINE_S, Load, When
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw, shape
 from chaos.spi import Broker, Fault, Json
@@ -76,6 +76,14 @@ def stream_flaws(
         yield Flaw(("stream", "partitions"), what)
     elif broker is not None and stream is not None:
         for dotted, what in broker.problems(stream):
+            yield Flaw(split_path(dotted), what)
+
+
+def client_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw]:
+    """What the broker finds wrong with the settings of clients, where it can tell."""
+    check = getattr(broker, "client_problems", None)  # spi.ChecksClients
+    if load is not None and check is not None:
+        for dotted, what in check(load.producers.settings, load.consumers.settings):
             yield Flaw(split_path(dotted), what)
 
 

@@ -98,7 +98,7 @@ class Stream:
 
     def _note(self, metadata: Mapping[bytes, bytes]) -> None:
         if RESERVED in metadata:
-            self.reserved = max(self.reserved, int(metadata[RESERVED]))
+            self.reserved = int(metadata[RESERVED])  # the last one counts: at the end it is exact
         if ENDS in metadata:
             self.ends = tuple(PartitionEnd(*end) for end in json.loads(metadata[ENDS]))
         self.final = self.final or FINAL in metadata

@@ -22,6 +22,7 @@ from chaos.experiment import Experiment
 from chaos.spi import Address, Json
 
 STATS_EVERY_S = 0.25
+_END_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Control:
         for line in sys.stdin:
             self.orders.put(json.loads(line))
         self.orders.put({"stop": 0})
+        # The engine is gone, so nobody would end a worker that a client library holds up.
+        timer = threading.Timer(_END_WITHIN_S, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
 
     def tell(self, **message: object) -> None:
         """Say something to the engine; nobody listening is no reason to stop recording."""

@@ -28,7 +28,7 @@ from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
 from chaos.run.watch import Watch
-from chaos.spi import Cluster, Json
+from chaos.spi import Cluster, Json, NodeState
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import UndoLog
 from chaos.verdict import Document
@@ -37,6 +37,8 @@ _PREPARE_WITHIN_S = 60.0
 _PRODUCERS_END_WITHIN_S = 40.0
 _CONSUMERS_END_WITHIN_S = 20.0
 _READ_BACK_WITHIN_S = 150.0
+_WHOLE_WITHIN_S = 60.0
+_LOOK_S = 2.0
 _LEAD_S = 0.5
 """How long before the first fault targets are resolved and plans are made."""
 
@@ -112,12 +114,9 @@ class _Run:
         finally:
             self._attempt(self._heal)
             self._attempt(self._end_load)
-            cluster_end = threading.Thread(target=self._attempt, args=(self._end_cluster,))
-            cluster_end.start()
-            try:
-                verdict = self._judge()
-            finally:
-                cluster_end.join()
+            # Before the verdict, which is to know of everything that went wrong.
+            self._attempt(self._end_cluster)
+            verdict = self._judge()
         self._phase("done")
         return Result(self.directory, verdict, self._exit_code(verdict), self._errors())
 
@@ -140,8 +139,19 @@ class _Run:
         self.events.add(
             "run", run=f"{self.number:x}", name=self.experiment.name, seed=self.experiment.seed,
             runtime=self.runtime, stream=self.experiment.stream.name,
-            versions=_versions(),
+            versions=_versions(), expects=self._expectations(),
         )  # fmt: skip
+
+    def _expectations(self) -> Json:
+        """What has to be on record at the end, so that a judge sees what is missing."""
+        load = self.experiment.load
+        return {
+            "faults": [step.id for step in self.experiment.faults],
+            "producers": load.producers.count,
+            "consumers": load.consumers.count,
+            "partitions": self.experiment.stream.partitions,
+            "readable": hasattr(self.experiment.broker, "stored"),
+        }
 
     def _perform(self) -> None:
         cluster = self._start_cluster()
@@ -149,7 +159,7 @@ class _Run:
         store = self.provision.store
         assert store
         self._let_faults_happen(cluster, store)
-        self._finish_load()
+        self._finish_load(cluster)
 
     def _start_cluster(self) -> Cluster:
         self._phase("start")
@@ -210,17 +220,54 @@ class _Run:
         self._phase("settle", until_ns=self.load_end_ns)
         self._sleep_until(self.load_end_ns)
 
-    def _finish_load(self) -> None:
+    def _finish_load(self, cluster: Cluster) -> None:
         """Stop sending, read everything back, wait until consumers have seen all of it."""
         self._phase("drain")
         self._record_load_end(self.load_end_ns)
         self._heal()
+        self._attempt(lambda: self._await_whole(cluster))
         self.crew.stop_producers(self.load_end_ns, _PRODUCERS_END_WITHIN_S, self.stop)
         self._phase("read-back")
         goal = self._read_back()
         self._phase("drain")
         self._drain(goal)
         self.crew.stop_consumers(_CONSUMERS_END_WITHIN_S, self.stop)
+
+    def _await_whole(self, cluster: Cluster) -> None:
+        """Wait until all nodes serve and all replicas are in sync again. Raises ClusterError.
+
+        A process that was started again may still end for good; and what a partition holds can only
+        be told when no replica holds back its high watermark.
+        """
+        missing = "nothing was seen yet"
+
+        def whole() -> bool:
+            nonlocal missing
+            try:
+                missing = self._missing(cluster)
+            except ClusterError as error:
+                missing = str(error)
+            return not missing
+
+        try:
+            wait_until(whole, "the healed cluster to be whole", _WHOLE_WITHIN_S, stop=self.stop)
+        except DeadlineExceeded as error:
+            raise ClusterError(f"{error}: {missing}") from error
+
+    def _missing(self, cluster: Cluster) -> str:
+        states = {node.name: node.state() for node in cluster.nodes.values()}
+        if down := [name for name, state in states.items() if state is not NodeState.RUNNING]:
+            return f"{', '.join(down)} does not run"
+        if missing := self.experiment.broker.ready(cluster.clients, _LOOK_S):
+            return missing
+        assert self.watch
+        view = self.watch.look()
+        behind = [
+            f"partition {number} lacks {', '.join(sorted(lacking))}"
+            for number, replicas in view.replicas.items()
+            if (lacking := set(replicas) - set(view.in_sync.get(number, ())))
+        ]
+        return "; ".join(behind)
 
     def _record_load_end(self, end_ns: int) -> None:
         load = self.experiment.load.producers
@@ -329,6 +376,7 @@ class _Run:
         """Wait, telling the rates once a second. Raises Interrupted, HistoryError, ClusterError."""
         while (left_s := (time_ns - now_ns()) / 1e9) > 0:
             self._check()
+            self.provision.guard()
             self.rates.tell(self.crew, self.events)
             if self.crew.producers and not any(worker.alive for worker in self.crew.producers):
                 raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")

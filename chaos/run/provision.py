@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from chaos.clusters import Store, create, directories, find_kept, open_store, read_state
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, Unavailable, UsageError
@@ -13,7 +15,7 @@ from chaos.reaper import Reaper
 from chaos.recorded import fields_of
 from chaos.registry import load, names
 from chaos.spi import Cluster, Json, Meshed, NodeState, Runtime
-from chaos.timing import wait_until
+from chaos.timing import Interrupted, wait_until
 
 READY_WITHIN_S = 120.0
 _LOOK_S = 2.0
@@ -86,8 +88,21 @@ class Provision:
         if cluster is None:
             self.store = create(self._runtime, broker, self._keep)
             self._reaper = Reaper(self.store.directory)
-            cluster = self.store.start()
+            cluster = self._start(self.store, stop)
         return cluster
+
+    def _start(self, store: Store, stop: threading.Event) -> Cluster:
+        """Start a cluster; images or jars may have to be fetched, which must not hold up a stop."""
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(store.start)
+            while not starting.done():
+                if stop.wait(0.05):
+                    # Takes away what is being started, so the start ends too, if only in an error.
+                    store.runtime().remove(store.state.id, store.directory / "runtime")
+                    with suppress(ChaosError):
+                        starting.result()
+                    raise Interrupted("the cluster to start")
+            return starting.result()
 
     def _reuse(self, broker: Json, stop: threading.Event) -> Cluster | None:
         store = find_kept(self._runtime, broker)
@@ -127,6 +142,12 @@ class Provision:
         except DeadlineExceeded as error:
             logs = _logs(cluster, list(cluster.nodes))
             raise ClusterError(f"{error}: {missing}{logs}") from error
+
+    def guard(self) -> None:
+        """Have a reaper in place: somebody may have killed the last one."""
+        if self.store and self._reaper and not self._reaper.alive:
+            self._tell(f"the reaper (process {self._reaper.pid}) is gone; starting another one")
+            self._reaper = Reaper(self.store.directory)
 
     def mark_ready(self) -> None:
         """From now on it may be kept."""

@@ -40,7 +40,7 @@ class Sink:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
-        sequence, partition, offset, done_ns = ack
+        sequence, partition, offset, _ = ack
         assert sequence not in self.acknowledged_at
         assert sequence not in self.failures
         self.acknowledged_at[sequence] = partition, offset

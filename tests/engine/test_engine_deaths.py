@@ -65,17 +65,14 @@ UNDER_LOAD = [
     rare("settling", "event phase=settle"),
 ]
 
-KNOWN = pytest.mark.xfail(reason="chaos.facts forgets in which phase a run broke off", strict=True)
 WINDING_UP = [
     death("draining", "event phase=drain"),
     pytest.param(
         death("producers-ended", "after chaos.load.workers:Crew.stop_producers"),
-        marks=[KNOWN, pytest.mark.full],
+        marks=pytest.mark.full,
     ),
-    pytest.param(death("reading-back", "event phase=read-back"), marks=KNOWN),
-    pytest.param(
-        death("draining-again", "event phase=drain", turn=2), marks=[KNOWN, pytest.mark.full]
-    ),
+    pytest.param(death("reading-back", "event phase=read-back")),
+    pytest.param(death("draining-again", "event phase=drain", turn=2), marks=pytest.mark.full),
 ]
 
 JUDGING = [

@@ -50,7 +50,7 @@ def test_what_is_written_is_read_with_its_metadata(tmp_path: Path) -> None:
     out.close()
     found, stream = read(tmp_path)
     assert found == list(range(15))
-    assert (stream.producer, stream.reserved, stream.final, stream.torn) == (4, 2000, True, False)
+    assert (stream.producer, stream.reserved, stream.final, stream.torn) == (4, 15, True, False)
 
 
 def test_every_batch_is_readable_without_a_close(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from chaos.spi import Batch, Duration, Facts, Figure, Finding, Json, Verdict
+from chaos.spi import Batch, Facts, Figure, Finding, Json, Verdict
 from chaos_verifiers import gaps, records
 from chaos_verifiers.gaps import Spans, Track, Tracks
 from chaos_verifiers.records import Messages
 from chaos_verifiers.schedule import DueTimes
+from chaos_verifiers.thresholds import Positive, Share
 
 _OPEN_NS = 1_000_000_000
 """Messages that were due so shortly before the first fault are not held against the baseline."""
@@ -40,11 +41,11 @@ class Availability:
     never acknowledged anything, as nothing tells that there is one.
     """
 
-    min_share: float | None = None
+    min_share: Share | None = None
     """Least share of due messages to be served for a PASS, 0 to 1."""
-    max_gap: Duration | None = None
+    max_gap: Positive | None = None
     """Longest time without an acknowledgement for any client, or from any partition, for a PASS."""
-    within: Duration | None = None
+    within: Positive | None = None
     """Count a message as served only if acknowledged so soon after its due time."""
 
     question: ClassVar[str] = "How much of the load was served?"

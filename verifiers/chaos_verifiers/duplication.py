@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from chaos.spi import Batch, Column, Facts, Figure, Finding, Verdict
 from chaos_verifiers import records
 from chaos_verifiers.records import Messages, Table
+from chaos_verifiers.thresholds import Count
 
 _MOST = 255
 
@@ -42,9 +43,9 @@ class Duplication:
     in different partitions are taken for one with a probability of 2**-32.
     """
 
-    max_stored: int | None = None
+    max_stored: Count | None = None
     """Most messages stored twice for a PASS; unset: they are only told."""
-    max_delivered: int | None = None
+    max_delivered: Count | None = None
     """Most messages delivered twice for a PASS; unset: they are only told."""
 
     question: ClassVar[str] = "Were messages stored or delivered more than once?"

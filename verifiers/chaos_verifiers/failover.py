@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from chaos.spi import Batch, Duration, Facts, Figure, Finding, Verdict
+from chaos.spi import Batch, Facts, Figure, Finding, Verdict
 from chaos_verifiers import buckets, gaps, interruptions, records
 from chaos_verifiers.interruptions import ACKED, ALL, DELIVERED, Interruption, Served
+from chaos_verifiers.thresholds import Positive
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Failover:
     proved: what caused it, and when exactly the service was back (that needs a message that tries).
     """
 
-    max: Duration | None = None
+    max: Positive | None = None
     """Longest interruption for a PASS; unset: it is only told."""
 
     question: ClassVar[str] = "How long were clients without service?"
@@ -118,6 +119,12 @@ class Failover:
         )
         if any(figure.ok is False for figure in figures):
             return Verdict.FAIL, told
+        if self.max is not None and interruptions.noticeable_s(usual) > self.max:
+            why = f"{told} But a client waited {usual:.3f} s even before the first fault: with so"
+            return (
+                Verdict.UNKNOWN,
+                f"{why} little load an interruption of {self.max:g} s is not seen.",
+            )
         if any(gap.first_after_ns is None for gap in found):
             return Verdict.UNKNOWN, f"{told} It had not ended when the load did."
         return Verdict.PASS, told if found else "No client noticed the faults."

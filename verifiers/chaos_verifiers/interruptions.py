@@ -45,6 +45,11 @@ def find(served: Served, facts: Facts, before_ns: int) -> list[Interruption]:
     return sorted(_interruptions(served, facts, before_ns), key=lambda found: -found.gap_s)
 
 
+def noticeable_s(usual_s: float) -> float:
+    """A gap up to this long is no interruption where gaps of `usual_s` are usual."""
+    return max(3 * usual_s, _NOTICEABLE_NS / 1e9)
+
+
 def usual_ns(spans: Spans, facts: Facts, before_ns: int) -> int:
     """The longest gap before the first fault."""
     return gaps.length_ns(gaps.inside(spans, facts.load_started_ns, before_ns))
@@ -69,7 +74,7 @@ def _interruptions(served: Served, facts: Facts, before_ns: int) -> Iterator[Int
         usually_ns = usual_ns(spans, facts, before_ns)
         for fault in facts.faults:
             start, end = gaps.longest(_during(spans, fault, facts))
-            if end - start > max(3 * usually_ns, _NOTICEABLE_NS):
+            if (end - start) / 1e9 > noticeable_s(usually_ns / 1e9):
                 yield Interruption(
                     fault.name, what, client, partition, start,
                     None if end == until_ns else end, (end - start) / 1e9, usually_ns / 1e9,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chaos.spi import Batch, Facts, Figure, Finding, Verdict
 from chaos_verifiers import fates, records
 from chaos_verifiers.fates import State
+from chaos_verifiers.thresholds import Count
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Loss:
     anything about sends without an acknowledgement, which may appear or not.
     """
 
-    max: int = 0
+    max: Count = 0
     """Most lost messages for a PASS."""
-    max_skipped: int = 0
+    max_skipped: Count = 0
     """Most skipped messages for a PASS."""
 
     question: ClassVar[str] = "Were acknowledged messages lost?"

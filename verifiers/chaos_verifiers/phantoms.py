@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chaos.spi import Batch, Facts, Figure, Finding, Outcome, Verdict
 from chaos_verifiers import records
 from chaos_verifiers.records import Messages, Table
+from chaos_verifiers.thresholds import Count
 
 _SEEN, _REFUSED = np.uint8(1), np.uint8(2)
 
@@ -44,7 +45,7 @@ class Phantoms:
     Not proved: that a message with a right CRC went to the right partition.
     """
 
-    max: int = 0
+    max: Count = 0
     """Most phantoms for a PASS."""
 
     question: ClassVar[str] = "Did messages appear that were never sent, refused or damaged?"

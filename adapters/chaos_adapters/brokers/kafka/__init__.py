@@ -19,6 +19,7 @@ from chaos.spi import (
     View,
 )
 from chaos_adapters.brokers.kafka import admin, topology
+from chaos_adapters.brokers.kafka import settings as client_settings
 from chaos_adapters.brokers.kafka.clients import (
     KafkaConsumer,
     KafkaProducer,
@@ -82,6 +83,10 @@ class Kafka:
             what = f"{wanted} of {stream.replicas} replicas can never be in sync"
             found.append(("stream.settings.min.insync.replicas", what))
         return found
+
+    def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
+        """As librdkafka sees them."""
+        return list(client_settings.problems(producer, consumer))
 
     def members(self) -> Sequence[Member]:
         """See topology."""

@@ -182,7 +182,10 @@ class KafkaObserver:
 
     def observe(self, timeout_s: float) -> View:
         """Leader -1 is told as None: the partition has none."""
-        partitions = self._admin.metadata(timeout_s, self._topic).topics[self._topic].partitions
+        found = self._admin.metadata(timeout_s, self._topic).topics.get(self._topic)
+        if found is None:
+            raise ClusterError(f"Kafka does not know {self._topic}")
+        partitions = found.partitions
         controller = self._quorum.leader(timeout_s)
         return View(
             controller=None if controller is None else node_name(controller),

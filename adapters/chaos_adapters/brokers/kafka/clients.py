@@ -24,8 +24,8 @@ from chaos.timing import now_ns
 
 NEVER_STORED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
 """Errors after which a message is surely not stored: the message itself is at fault, so no try can
-have succeeded. All others leave it open: librdkafka retries, and an earlier try may have been stored
-although the last one was refused."""
+have succeeded. All others leave it open: librdkafka retries, and an earlier try may have been
+stored although the last one was refused."""
 
 CLIENT_DEFAULTS: Settings = {
     # librdkafka backs off up to 10 s between attempts to reach a broker that is down; a client that
@@ -78,7 +78,8 @@ class KafkaProducer:
 
         def delivered(sequence: int, error: KafkaError | None, message: Message) -> None:
             if error is None:
-                ack = (sequence, message.partition(), message.offset(), now_ns())
+                offset = message.offset()  # None where the broker tells none, as with acks=0
+                ack = (sequence, message.partition(), -1 if offset is None else offset, now_ns())
                 acknowledged(ack)  # type: ignore[arg-type]
             else:
                 failed(sequence, error, message.partition())
