@@ -13,6 +13,7 @@ from chaos.experiment.checks import (
     Scene,
     baseline_flaws,
     client_flaws,
+    lasting_flaws,
     overlap_flaws,
     stream_flaws,
     target_flaws,
@@ -118,7 +119,7 @@ class _Builder:
         broker_name, broker_type, broker = self._broker()
         stream = self._record(broker_type.stream_type, ("stream",)) if broker_type else None
         load, phases = self._load(), self._record(Phases, ("phases",))
-        steps = self._steps(Scene(broker_type, broker, stream))
+        steps = self._steps(Scene(broker_type, broker, stream), phases)
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)
@@ -160,7 +161,7 @@ class _Builder:
         consumers = self._record(Consumers, ("load", "consumers"))
         return Load(producers, consumers) if producers and consumers else None
 
-    def _steps(self, scene: Scene) -> list[Step]:
+    def _steps(self, scene: Scene, phases: Phases | None) -> list[Step]:
         written = self.data.get("faults")
         if not isinstance(written, list):
             missing = "is missing: write [] for a run without any"
@@ -176,6 +177,7 @@ class _Builder:
             if fault is not None:
                 faults[index] = fault
         self.flaws += baseline_flaws(whens)
+        self.flaws += lasting_flaws(whens, phases)
         self.flaws += overlap_flaws(whens, faults)
         return [
             Step(f"{index + 1}-{when.fault}", when.at_s, when.for_s, when.fault, faults[index])

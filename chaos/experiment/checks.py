@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from chaos.experiment.records import MIN_BASELINE_S, Load, When
+from chaos.experiment.records import MIN_BASELINE_S, Load, Phases, When
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw, shape
 from chaos.spi import Broker, Fault, Json
 from chaos.targets import parse_target, target_problem
 
 MOST_PARTITIONS = 10_000
+MIN_SETTLE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ def baseline_flaws(whens: Mapping[int, When]) -> Iterator[Flaw]:
         least = f"{MIN_BASELINE_S:g}s"
         what = f"should be at least {least}: the time before the first fault is the baseline"
         yield Flaw(("faults", first, "at"), what)
+
+
+def lasting_flaws(whens: Mapping[int, When], phases: Phases | None) -> Iterator[Flaw]:
+    """A fault without an end of its own lasts as long as the load still settles."""
+    if phases is None or phases.settle_s >= MIN_SETTLE_S:
+        return
+    for index, when in whens.items():
+        if when.for_s is None:
+            what = (
+                f"should be given, as phases.settle is {phases.settle_s:g}s: without it the fault"
+            )
+            yield Flaw(("faults", index), f"for {what} lasts no longer than that")
 
 
 def overlap_flaws(whens: Mapping[int, When], faults: Mapping[int, Fault]) -> Iterator[Flaw]:

@@ -464,3 +464,14 @@ def test_whatever_stands_in_a_file_it_is_read_or_refused(data: st.DataObject) ->
         assert Experiment.from_resolved(experiment.resolved) == experiment
     assert where
     assert all(place.startswith("x.yaml") for place in where)
+
+
+def test_a_fault_without_an_end_needs_time_to_settle(tmp_path: Path) -> None:
+    """It would last as long as the load settles: with hardly any of that it is refused."""
+    file = tmp_path / "e.yaml"
+    file.write_text(
+        "name: e\ncluster: {broker: memory}\nphases: {settle: 0s}\n"
+        "faults:\n  - {at: 5s, fault: process.kill, target: leader(0)}\n"
+    )
+    with pytest.raises(UsageError, match=r"e.yaml:5:5: faults.0: for should be given"):
+        load_experiment(file)

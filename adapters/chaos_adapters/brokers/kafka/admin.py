@@ -131,12 +131,27 @@ def _retry(act: Callable[[], None], deadline: float) -> None:
     while True:
         try:
             act()
-        except ClusterError:
-            if time.monotonic() > deadline:
+        except ClusterError as error:
+            if time.monotonic() > deadline or _permanent(error):
                 raise
             time.sleep(0.2)
         else:
             return
+
+
+def _permanent(error: ClusterError) -> bool:
+    """Whether asking again cannot help: what was asked for is wrong."""
+    cause = error.__cause__
+    if not isinstance(cause, KafkaException):
+        return False
+    return cause.args[0].code() in {
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REQUEST,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_EXCEPTION,
+    }
 
 
 def reset(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> None:
