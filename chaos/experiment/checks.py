@@ -41,10 +41,11 @@ def lasting_flaws(whens: Mapping[int, When], phases: Phases | None) -> Iterator[
         return
     for index, when in whens.items():
         if when.for_s is None:
+            settle = f"{phases.settle_s:g}s"
             what = (
-                f"should be given, as phases.settle is {phases.settle_s:g}s: without it the fault"
+                f"needs a `for`: without one it lasts as long as phases.settle, which is {settle}"
             )
-            yield Flaw(("faults", index), f"for {what} lasts no longer than that")
+            yield Flaw(("faults", index), what)
 
 
 def overlap_flaws(whens: Mapping[int, When], faults: Mapping[int, Fault]) -> Iterator[Flaw]:

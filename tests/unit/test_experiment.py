@@ -473,5 +473,5 @@ def test_a_fault_without_an_end_needs_time_to_settle(tmp_path: Path) -> None:
         "name: e\ncluster: {broker: memory}\nphases: {settle: 0s}\n"
         "faults:\n  - {at: 5s, fault: process.kill, target: leader(0)}\n"
     )
-    with pytest.raises(UsageError, match=r"e.yaml:5:5: faults.0: for should be given"):
+    with pytest.raises(UsageError, match=r"e.yaml:5:5: faults.0: needs a `for`"):
         load_experiment(file)
