@@ -225,7 +225,7 @@ def _document(
         questions=answers,
         preconditions=broken,
         faults=tuple(_fault_row(fault) for fault in story.faults.values()),
-        healed=all(fault.healed for fault in story.faults.values()),
+        healed=not any(fault.heal_failed for fault in story.faults.values()),
         interrupted=bool(story.interrupted),
         started_ns=story.started_ns,
         load_started_ns=known.load_started_ns,

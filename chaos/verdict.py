@@ -161,7 +161,8 @@ class Files(_Record):
 
 class Document(_Record):
     """The whole of verdict.json. `reasons` are sentences: why the verdict is not PASS, or what a
-    PASS rests on. `records` counts the rows of the history by table."""
+    PASS rests on. `records` counts the rows of the history by table. `healed` is False when a heal
+    is known to have failed; what was measured of each fault after it stands in `faults`."""
 
     format: int = 1
     run: str
