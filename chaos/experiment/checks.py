@@ -14,7 +14,7 @@ from chaos.spi import Broker, Fault, Json
 from chaos.targets import parse_target, target_problem
 
 MOST_PARTITIONS = 10_000
-MIN_SETTLE_S = 1.0
+MIN_SETTLE_S = 0.25
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from chaos.clusters import Store, create, directories, find_kept, open_store, read_state
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, Unavailable, UsageError
@@ -97,10 +96,9 @@ class Provision:
             starting = pool.submit(store.start)
             while not starting.done():
                 if stop.wait(0.05):
-                    # Takes away what is being started, so the start ends too, if only in an error.
+                    # Takes away what is being started, so the start ends too, in whatever error.
                     store.runtime().remove(store.state.id, store.directory / "runtime")
-                    with suppress(ChaosError):
-                        starting.result()
+                    wait([starting])
                     raise Interrupted("the cluster to start")
             return starting.result()
 

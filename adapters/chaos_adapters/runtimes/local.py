@@ -104,8 +104,11 @@ class LocalNode:
         assert isinstance(environment, dict)
         _end_unrecorded(environment[MARK], self.directory)
         process = _spawn(argv, environment, self.directory)
-        record |= {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        _write_record(self.directory, record)
+        try:
+            started = psutil.Process(process.pid).create_time()
+        except psutil.NoSuchProcess as error:
+            raise ClusterError(f"{self.name} was ended while it started") from error
+        _write_record(self.directory, record | {"pid": process.pid, "started": started})
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM to the process itself."""
