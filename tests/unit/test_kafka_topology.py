@@ -216,3 +216,13 @@ def test_members_are_all_broker_and_controller_with_three_ports() -> None:
         assert {port.ping for port in member.ports} == {kafka.PING}
     size = int.from_bytes(kafka.PING[:4], "big")
     assert size == len(kafka.PING) - 4
+
+
+def test_no_cluster_id_looks_like_an_option() -> None:
+    """One of 64 began with a hyphen, and `kafka-storage format -t -x...` refused it."""
+    from chaos_adapters.brokers.kafka.topology import kafka_cluster_id
+
+    identities = {kafka_cluster_id(str(number)) for number in range(2000)}
+    assert len(identities) == 2000
+    assert not any(identity.startswith("-") for identity in identities)
+    assert {len(identity) for identity in identities} == {22}

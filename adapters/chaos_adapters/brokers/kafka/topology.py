@@ -101,9 +101,13 @@ def _text(value: object) -> str:
 
 
 def kafka_cluster_id(cluster_id: str) -> str:
-    """Kafka's own kind of id: 16 bytes in URL-safe base 64."""
+    """Kafka's own kind of id: 16 bytes in URL-safe base 64, with the first bit 0.
+
+    So it never begins with a hyphen, which Kafka's storage tool would take for an option.
+    """
     digest = hashlib.sha256(cluster_id.encode()).digest()[:16]
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    first = bytes([digest[0] & 0x7F])
+    return base64.urlsafe_b64encode(first + digest[1:]).decode().rstrip("=")
 
 
 def launch(place: Place, nodes: int, version: str, settings: Settings) -> Launch:
