@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from confluent_kafka import ElectionType, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -66,12 +66,6 @@ class Admin:
             return
         for group, future in self._client.delete_consumer_groups(list(groups)).items():
             _result(future, f"deleting group {group}", KafkaError.GROUP_ID_NOT_FOUND)
-
-    def elect_preferred(self, topic: str, partitions: int) -> None:
-        """Have the first replica of each partition lead it, as right after creation."""
-        wanted = [TopicPartition(topic, number) for number in range(partitions)]
-        future = self._client.elect_leaders(ElectionType.PREFERRED, wanted)
-        _result(future, "electing preferred leaders", KafkaError.ELECTION_NOT_NEEDED)
 
 
 def _result(future: Future[T], what: str, *fine: int) -> T:
