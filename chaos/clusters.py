@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from chaos.attached import Attached
 from chaos.errors import ClusterError
 from chaos.files import write_whole
 from chaos.recorded import rebuild
@@ -87,11 +88,14 @@ class Store:
 
     def start(self) -> Cluster:
         """Start it; see Runtime.start."""
-        return self.runtime().start(self.state.id, self.broker(), self.directory / "runtime")
+        broker = self.broker()
+        started = self.runtime().start(self.state.id, broker, self.directory / "runtime")
+        return Attached(started, broker)
 
     def attach(self) -> Cluster:
         """Find it again; see Runtime.attach."""
-        return self.runtime().attach(self.broker(), self.directory / "runtime")
+        broker = self.broker()
+        return Attached(self.runtime().attach(broker, self.directory / "runtime"), broker)
 
     def update(self, *, keep: bool | None = None, ready: bool | None = None) -> None:
         """Change the state, on disk as well; None leaves a part as it is. Raises ClusterError."""

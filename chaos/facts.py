@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chaos.history.events import read_events
 from chaos.history.reader import Stream
-from chaos.spi import Facts, FaultSpan, Json, PartitionEnd
+from chaos.spi import Facts, FaultSpan, Json, PartitionEnd, Sighting, View
 
 EVENTS = "events.jsonl"
 
@@ -88,6 +88,7 @@ class Story:
     due: dict[int, int] = field(default_factory=dict)
     faults: dict[str, FaultStory] = field(default_factory=dict)
     leaders: dict[int, list[tuple[int, str | None]]] = field(default_factory=dict)
+    sightings: list[Sighting] = field(default_factory=list)
     failed_clients: list[str] = field(default_factory=list)
     phase: str = ""
     interrupted: str = ""
@@ -138,6 +139,8 @@ class Story:
         known.take(event)
 
     def _on_view(self, event: Json) -> None:
+        time_ns = int(event["time_ns"])
+        self.sightings.append(Sighting(time_ns, event.get("since_ns", time_ns), _view(event)))
         for partition, leader in (event.get("leaders") or {}).items():
             self.leaders.setdefault(int(partition), []).append((event["time_ns"], leader))
 
@@ -155,6 +158,19 @@ class Story:
         fault = self.faults.get(event.get("id", ""))
         if fault and event["what"] == "consequence" and event["node"] not in fault.consequences:
             fault.consequences.append(event["node"])
+
+
+def _view(event: Json) -> View:
+    """As JSON it has text for keys and lists for tuples."""
+
+    def by_partition(name: str) -> dict[int, tuple[str, ...]]:
+        return {int(number): tuple(nodes) for number, nodes in (event.get(name) or {}).items()}
+
+    leaders = {int(number): leader for number, leader in (event.get("leaders") or {}).items()}
+    return View(
+        event.get("controller"), leaders, by_partition("replicas"), by_partition("in_sync"),
+        tuple(event.get("alive") or ()),
+    )  # fmt: skip
 
 
 def _is_on(span: FaultSpan, time_ns: int) -> bool:
@@ -198,6 +214,8 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
         load_started_ns=story.load_started_ns or story.started_ns,
         load_ended_ns=story.load_ended_ns or story.last_ns,
         due=story.due,
+        sightings=tuple(story.sightings),
+        partitions=story.expects.get("partitions", 0),
     )
 
 

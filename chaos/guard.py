@@ -20,7 +20,17 @@ from random import Random
 
 from chaos.errors import ChaosError, DeadlineExceeded, FaultError, HealError
 from chaos.history.events import EventLog
-from chaos.spi import Cluster, Effect, Fault, Injection, Json, NodeState, Presence, Rig
+from chaos.spi import (
+    Cluster,
+    Effect,
+    Fault,
+    Injection,
+    Json,
+    Momentary,
+    NodeState,
+    Presence,
+    Rig,
+)
 from chaos.timing import Interrupted, wait_until
 from chaos.undo import Entry, UndoLog
 
@@ -99,7 +109,7 @@ class Guard:
 
     def look_again(self, cluster: Cluster) -> None:
         """Measure once more before the heal: a fault that vanished half-way proves nothing."""
-        if self.stage is not Stage.PROVED:
+        if self.stage is not Stage.PROVED or isinstance(self.fault, Momentary):
             return
         try:
             effect = self.fault.in_effect(cluster, self.injection)
@@ -170,12 +180,13 @@ def heal_entry(
     those in `held`. Raises HealError with the last reason after HEAL_WITHIN_S.
     """
     deadline = time.monotonic() + HEAL_WITHIN_S
+    left = fault.residue if isinstance(fault, Momentary) else fault.in_effect
     pause_s, why = 0.05, ""
     while True:
         try:
             fault.heal(cluster, entry.injection)
             _restart(cluster, set(entry.running) - set(held), consequence)
-            effect = fault.in_effect(cluster, entry.injection)
+            effect = left(cluster, entry.injection)
             if effect.presence is Presence.NONE:
                 return effect
             why = f"still {effect.presence}: {effect.figures}"

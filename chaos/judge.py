@@ -23,9 +23,22 @@ from chaos.facts import FaultStory, Story, facts, not_final, read_story
 from chaos.files import write_whole
 from chaos.history.reader import Stream, streams
 from chaos.spi import Batch, Caveat, Facts, Finding, Outcome, Question, Verdict, Verifier
-from chaos.verdict import Answer, CaveatRow, Document, Evidence, FaultRow, FigureRow, Label
+from chaos.verdict import (
+    Answer,
+    CaveatRow,
+    Document,
+    Evidence,
+    FaultRow,
+    FigureRow,
+    Label,
+    StageRow,
+)
 
-_LABELLED = (Question.LOSS, Question.DUPLICATION, Question.PHANTOMS)
+_LABELLED = (
+    Question.LOSS,
+    Question.DUPLICATION,
+    Question.PHANTOMS,
+)
 """Questions for which settings promise something."""
 
 
@@ -192,6 +205,7 @@ def _answer(
         details=finding.details,
         anomalies=dict(Counter(row.kind for row in evidence)),
         evidence=tuple(_first_of_each_kind(evidence)),
+        stages=tuple(StageRow(**asdict(stage)) for stage in finding.stages),
     )
 
 

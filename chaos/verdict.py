@@ -111,6 +111,20 @@ class Evidence(_Record):
     note: str = ""
 
 
+class StageRow(_Record):
+    """One leg of the way from a fault to full service, see `chaos.spi.Stage`. It ended at most
+    `within_ns` before `ended_ns` (null: not before the load did)."""
+
+    fault: str
+    partition: int
+    client: str
+    name: str
+    started_ns: int
+    ended_ns: int | None
+    within_ns: int
+    merged: tuple[str, ...] = ()
+
+
 class Answer(_Record):
     """The answer to one question.
 
@@ -128,6 +142,7 @@ class Answer(_Record):
     details: tuple[Json, ...] = ()
     anomalies: dict[str, int] = {}
     evidence: tuple[Evidence, ...] = ()
+    stages: tuple[StageRow, ...] = ()
 
 
 class FaultRow(_Record):

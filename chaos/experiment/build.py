@@ -177,13 +177,14 @@ class _Builder:
             if fault is not None:
                 faults[index] = fault
         self.flaws += baseline_flaws(whens)
-        self.flaws += lasting_flaws(whens, phases)
-        self.flaws += overlap_flaws(whens, faults)
-        return [
-            Step(f"{index + 1}-{when.fault}", when.at_s, when.for_s, when.fault, faults[index])
-            for index, when in whens.items()
-            if index in faults
-        ]
+        steps = {
+            index: Step(f"{index + 1}-{when.fault}", when.at_s, when.for_s, when.fault, fault)
+            for index, fault in faults.items()
+            if (when := whens.get(index))
+        }
+        self.flaws += lasting_flaws(steps, phases)
+        self.flaws += overlap_flaws(steps)
+        return list(steps.values())
 
     def _step(self, path: Path, scene: Scene) -> tuple[When | None, Fault | None]:
         section = self._mapping(path)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from chaos.experiment.records import MIN_BASELINE_S, Load, Phases, When
+from chaos.experiment.records import MIN_BASELINE_S, Load, Phases, Step, When
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw, shape
-from chaos.spi import Broker, Fault, Json
+from chaos.spi import Broker, Fault, Json, Momentary
 from chaos.targets import parse_target, target_problem
 
 MOST_PARTITIONS = 10_000
@@ -35,12 +35,15 @@ def baseline_flaws(whens: Mapping[int, When]) -> Iterator[Flaw]:
         yield Flaw(("faults", first, "at"), what)
 
 
-def lasting_flaws(whens: Mapping[int, When], phases: Phases | None) -> Iterator[Flaw]:
-    """A fault without an end of its own lasts as long as the load still settles."""
-    if phases is None or phases.settle_s >= MIN_SETTLE_S:
-        return
-    for index, when in whens.items():
-        if when.for_s is None:
+def lasting_flaws(steps: Mapping[int, Step], phases: Phases | None) -> Iterator[Flaw]:
+    """A fault that is over at once has no length; one without an end of its own lasts as long as
+    the load still settles."""
+    for index, step in steps.items():
+        if step.for_s is not None and isinstance(step.fault, Momentary):
+            yield Flaw(
+                ("faults", index, "for"), f"{step.name} is over when it is done: leave it out"
+            )
+        elif step.stays and phases is not None and phases.settle_s < MIN_SETTLE_S:
             settle = f"{phases.settle_s:g}s"
             what = (
                 f"needs a `for`: without one it lasts as long as phases.settle, which is {settle}"
@@ -48,19 +51,17 @@ def lasting_flaws(whens: Mapping[int, When], phases: Phases | None) -> Iterator[
             yield Flaw(("faults", index), what)
 
 
-def overlap_flaws(whens: Mapping[int, When], faults: Mapping[int, Fault]) -> Iterator[Flaw]:
+def overlap_flaws(steps: Mapping[int, Step]) -> Iterator[Flaw]:
     """Two faults that take hold of the same thing at once, as far as their spelling tells."""
-    both = sorted(whens.keys() & faults.keys())
-    for one, other in combinations(both, 2):
-        a, b = whens[one], whens[other]
-        claims = faults[other].claims
-        if not (a.at_s < b.until_s and b.at_s < a.until_s and faults[one].claims == claims):
+    for (one, a), (other, b) in combinations(sorted(steps.items()), 2):
+        claims = b.fault.claims
+        if not (a.at_s < b.until_s and b.at_s < a.until_s and a.fault.claims == claims):
             continue
-        if shared := _aims(faults[one]) & _aims(faults[other]):
+        if shared := _aims(a.fault) & _aims(b.fault):
             yield Flaw(
                 ("faults", other),
                 f"takes hold of the {claims} of {' and '.join(sorted(shared))} while faults.{one} "
-                f"({a.fault}) does: let one end before the other begins",
+                f"({a.name}) does: let one end before the other begins",
             )
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from pydantic import Field as Key
 
 from chaos.message import SMALLEST
-from chaos.spi import Duration, Fault, Rate, Settings, Size
+from chaos.spi import Duration, Fault, Momentary, Rate, Settings, Size
 from chaos.units import parse_duration, parse_rate, parse_size
 
 MIN_BASELINE_S = 3.0
@@ -102,18 +102,14 @@ class When:
     fault: str
     for_s: Annotated[Hold | None, Key(alias="for")] = None
 
-    @property
-    def until_s(self) -> float:
-        """When it is to be healed, on the clock of `at_s`; infinite when it stays to the end."""
-        return float("inf") if self.for_s is None else self.at_s + self.for_s
-
 
 @dataclass(frozen=True)
 class Step:
     """One fault of the schedule.
 
     `id` is its number from 1 and its name ("1-process.kill"). `at_s` counts from the start of the
-    load after warm-up; `for_s` is None for a fault that stays until the load ends.
+    load after warm-up; `for_s` is None for a fault that stays until the load ends, and for one that
+    is over as soon as it is done.
     """
 
     id: str
@@ -121,3 +117,14 @@ class Step:
     for_s: float | None
     name: str
     fault: Fault
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is healed only when the load ends."""
+        return self.for_s is None and not isinstance(self.fault, Momentary)
+
+    @property
+    def until_s(self) -> float:
+        """When it is to be healed, on the clock of `at_s`; infinite when it stays. One that is over
+        at once counts as a moment, as nobody knows how long it takes."""
+        return float("inf") if self.stays else self.at_s + (self.for_s or 0.0)

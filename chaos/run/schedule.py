@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -73,7 +72,7 @@ class Schedule:
             for other, another in steps[number + 1 :]:
                 both = set(guard.injection.nodes) & set(another.injection.nodes)
                 same = step.fault.claims == other.fault.claims
-                if both and same and step.at_s < _until_s(other) and other.at_s < _until_s(step):
+                if both and same and step.at_s < other.until_s and other.at_s < step.until_s:
                     raise UsageError(
                         f"{step.id} and {other.id} overlap in time and would both act on the "
                         f"{step.fault.claims} of {', '.join(sorted(both))}: move one of them"
@@ -90,7 +89,7 @@ class Schedule:
 
     def timed_over(self) -> bool:
         """Whether all faults with an end of their own are over."""
-        timed = [step.id for step, _ in self._guards.values() if step.for_s is not None]
+        timed = [step.id for step, _ in self._guards.values() if not step.stays]
         return all(self._lives[identity].done() for identity in timed)
 
     def end(self) -> None:
@@ -111,9 +110,9 @@ class Schedule:
             return
         try:
             guard.inject(cluster, self._over)
-            if step.for_s is None:
+            if step.stays:
                 self._over.wait()
-            else:
+            elif step.for_s is not None:
                 # The last look takes its time; the heal is to be punctual.
                 until_s = step.at_s + step.for_s
                 self._sleep_until(start_ns + int((until_s - guard.look_s) * 1e9))
@@ -150,7 +149,3 @@ class _Held(Set[str]):
 
     def __len__(self) -> int:
         return len(self._now())
-
-
-def _until_s(step: Step) -> float:
-    return math.inf if step.for_s is None else step.at_s + step.for_s

@@ -1,0 +1,178 @@
+"""The contracts between the engine and its plug-ins, and the records that cross them.
+
+A plug-in is a frozen dataclass whose fields are its YAML parameters; nothing needs to be inherited.
+There are four kinds, each with an entry-point group of its own:
+
+    Broker    (`chaos.brokers`)    what a cluster of this system consists of, and its clients
+    Runtime   (`chaos.runtimes`)   where nodes run: local processes, containers, ...
+    Fault     (`chaos.faults`)     plans, injects, heals and measures one kind of failure
+    Verifier  (`chaos.verifiers`)  answers one question about the history of a run
+
+Plug-ins import from `chaos` only this module, `chaos.errors` and `chaos.timing`. All times are
+nanoseconds on the run's clock (`chaos.timing.now_ns`), all names of nodes are the cluster's own.
+"""
+
+from __future__ import annotations
+
+from chaos.spi.broker import (
+    Broker as Broker,
+)
+from chaos.spi.broker import (
+    Caveat as Caveat,
+)
+from chaos.spi.broker import (
+    ChecksClients as ChecksClients,
+)
+from chaos.spi.broker import (
+    Consumer as Consumer,
+)
+from chaos.spi.broker import (
+    Deliveries as Deliveries,
+)
+from chaos.spi.broker import (
+    Group as Group,
+)
+from chaos.spi.broker import (
+    Observer as Observer,
+)
+from chaos.spi.broker import (
+    ObservesGroups as ObservesGroups,
+)
+from chaos.spi.broker import (
+    Outcome as Outcome,
+)
+from chaos.spi.broker import (
+    PartitionEnd as PartitionEnd,
+)
+from chaos.spi.broker import (
+    Producer as Producer,
+)
+from chaos.spi.broker import (
+    Question as Question,
+)
+from chaos.spi.broker import (
+    Readable as Readable,
+)
+from chaos.spi.broker import (
+    SendSink as SendSink,
+)
+from chaos.spi.broker import (
+    TellsSettings as TellsSettings,
+)
+from chaos.spi.broker import (
+    View as View,
+)
+from chaos.spi.cluster import (
+    Address as Address,
+)
+from chaos.spi.cluster import (
+    Cluster as Cluster,
+)
+from chaos.spi.cluster import (
+    Command as Command,
+)
+from chaos.spi.cluster import (
+    Java as Java,
+)
+from chaos.spi.cluster import (
+    Launch as Launch,
+)
+from chaos.spi.cluster import (
+    Link as Link,
+)
+from chaos.spi.cluster import (
+    Member as Member,
+)
+from chaos.spi.cluster import (
+    Meshed as Meshed,
+)
+from chaos.spi.cluster import (
+    Node as Node,
+)
+from chaos.spi.cluster import (
+    NodeState as NodeState,
+)
+from chaos.spi.cluster import (
+    Place as Place,
+)
+from chaos.spi.cluster import (
+    Port as Port,
+)
+from chaos.spi.cluster import (
+    Runtime as Runtime,
+)
+from chaos.spi.fault import (
+    Effect as Effect,
+)
+from chaos.spi.fault import (
+    Fault as Fault,
+)
+from chaos.spi.fault import (
+    Injection as Injection,
+)
+from chaos.spi.fault import (
+    Managed as Managed,
+)
+from chaos.spi.fault import (
+    Momentary as Momentary,
+)
+from chaos.spi.fault import (
+    Presence as Presence,
+)
+from chaos.spi.fault import (
+    Rig as Rig,
+)
+from chaos.spi.verdict import (
+    ANOMALY_LIMIT as ANOMALY_LIMIT,
+)
+from chaos.spi.verdict import (
+    Anomaly as Anomaly,
+)
+from chaos.spi.verdict import (
+    Batch as Batch,
+)
+from chaos.spi.verdict import (
+    Column as Column,
+)
+from chaos.spi.verdict import (
+    Facts as Facts,
+)
+from chaos.spi.verdict import (
+    FaultSpan as FaultSpan,
+)
+from chaos.spi.verdict import (
+    Figure as Figure,
+)
+from chaos.spi.verdict import (
+    Finding as Finding,
+)
+from chaos.spi.verdict import (
+    Sighting as Sighting,
+)
+from chaos.spi.verdict import (
+    Stage as Stage,
+)
+from chaos.spi.verdict import (
+    Verdict as Verdict,
+)
+from chaos.spi.verdict import (
+    Verifier as Verifier,
+)
+from chaos.spi.words import (
+    CLIENTS as CLIENTS,
+)
+from chaos.spi.words import (
+    Json as Json,
+)
+from chaos.spi.words import (
+    Settings as Settings,
+)
+from chaos.spi.words import (
+    Target as Target,
+)
+from chaos.spi.words import (
+    TargetMark as TargetMark,
+)
+from chaos.units import Duration as Duration
+from chaos.units import Rate as Rate
+from chaos.units import Size as Size

@@ -1,0 +1,238 @@
+"""The message system: what its clusters consist of, its clients, and how to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from chaos.spi.cluster import Address, Launch, Member, Place
+from chaos.spi.words import Settings
+
+
+@dataclass(frozen=True)
+class View:
+    """What the cluster says of itself at one moment; None and empty mean "it does not say".
+
+    `leaders`, `replicas` and `in_sync` are by partition (or queue) number of the run's stream;
+    `alive` are the nodes that the cluster counts as alive.
+    """
+
+    controller: str | None = None
+    leaders: Mapping[int, str | None] = field(default_factory=dict)
+    replicas: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    in_sync: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    alive: tuple[str, ...] = ()
+
+
+class Observer(Protocol):
+    """Looks at a cluster from outside, cheaply enough to be asked several times a second."""
+
+    def observe(self, timeout_s: float) -> View:
+        """One look. Raises ClusterError when no node answers in time."""
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A consumer group as the cluster sees it. `lag` is by partition: stored messages from the
+    group's committed position on."""
+
+    state: str
+    members: int
+    lag: Mapping[int, int]
+
+
+@runtime_checkable
+class ObservesGroups(Protocol):
+    """Ability of an Observer: it can tell the state and the backlog of a consumer group."""
+
+    def group(self, name: str, timeout_s: float) -> Group:
+        """One look. Raises ClusterError when no node answers in time."""
+
+
+@runtime_checkable
+class TellsSettings(Protocol):
+    """Ability of a Broker: what is really in force can be read back from the cluster."""
+
+    def in_force(
+        self,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        timeout_s: float,
+    ) -> Mapping[str, Mapping[str, str]]:
+        """Settings by whom they belong to ("kafka-1", "stream"). Raises ClusterError."""
+
+
+class Outcome(IntEnum):
+    """What is known of a send when it is over."""
+
+    OK = 1
+    REFUSED = 2
+    """Definite failure: it is surely not stored and must never appear."""
+    INDETERMINATE = 3
+    """A time-out, a lost connection: it may appear or not, both are right."""
+    ABORTED = 4
+    """Its transaction was rolled back for certain: nobody may get it who reads committed ones."""
+
+
+class SendSink(Protocol):
+    """Takes the outcome of each send, once, while `poll` or `close` is called."""
+
+    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
+        """It is stored, says the broker: (sequence, partition, offset, done_ns).
+
+        One tuple, so that a recorder may pass its list's `append`: nothing is called as often.
+        """
+
+    def failed(
+        self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str
+    ) -> None:
+        """It was refused or its fate is unknown; `partition` is -1 where none was chosen yet."""
+
+
+class Producer(Protocol):
+    """Sends without waiting for acknowledgements. Raises ClusterError when it cannot go on."""
+
+    def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
+        """Hand over messages number `first` and following; how many were taken, in order (fewer
+        than given when the client has no room now)."""
+
+    def poll(self, timeout_s: float) -> None:
+        """Let the client report outcomes, for up to so long; called between sends and when idle."""
+
+    def close(self, timeout_s: float) -> None:
+        """Wait for open sends, then disconnect; what is still open then is never reported."""
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """Messages as they came out of the broker, in order; all columns have one length."""
+
+    bodies: Sequence[bytes]
+    partitions: Sequence[int]
+    offsets: Sequence[int]
+    received_ns: int
+    redelivered: Sequence[bool] | None = None
+
+
+class Consumer(Protocol):
+    """One member of a consumer group."""
+
+    def receive(self, most: int, timeout_s: float) -> Deliveries | None:
+        """The next messages; None: none came in time. Raises ClusterError if it cannot go on."""
+
+    def settle(self) -> None:
+        """Everything received so far has been recorded: acknowledge it / store its offsets."""
+
+    def close(self) -> None:
+        """Settle durably and leave the group."""
+
+
+@dataclass(frozen=True)
+class PartitionEnd:
+    """How far a partition was read back: all of [first, end) was read when `read` reached `end`."""
+
+    partition: int
+    first: int
+    end: int
+    read: int
+
+
+class Readable(Protocol):
+    """Ability of a Broker: everything stored can be read again, independently of consumers."""
+
+    def stored(
+        self,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        timeout_s: float,
+    ) -> Iterator[Deliveries | PartitionEnd]:
+        """All that the stream holds, then one PartitionEnd for each partition."""
+
+
+@runtime_checkable
+class ChecksClients(Protocol):
+    """Ability of a Broker: client settings can be checked before anything starts."""
+
+    def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
+        """What is wrong with them, as (path in the experiment, what to do); empty: nothing is."""
+
+
+class Question(StrEnum):
+    """What a verifier answers, and what settings can promise."""
+
+    LOSS = "loss"
+    DUPLICATION = "duplication"
+    PHANTOMS = "phantoms"
+    FAILOVER = "failover"
+    AVAILABILITY = "availability"
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """A setting under which the broker's documentation does *not* promise a good answer."""
+
+    question: str
+    setting: str
+    why: str
+
+
+class Broker(Protocol):
+    """A message system: what its clusters consist of, and its clients.
+
+    `stream_type` is a frozen dataclass whose fields are the experiment's `stream:` section; its
+    attribute `partitions` is how many partitions or queues the stream has, numbered from 0.
+    """
+
+    stream_type: ClassVar[type]
+    roles: ClassVar[Mapping[str, bool]]
+    """Roles that a target may name -> whether the role takes a partition: `{"leader": True}`."""
+
+    def problems(self, stream: Any) -> Sequence[tuple[str, str]]:  # noqa: ANN401
+        """What does not fit together, as (path in the experiment, what to do); empty: all fits."""
+
+    def members(self) -> Sequence[Member]:
+        """The nodes that make up the cluster."""
+
+    def launch(self, place: Place) -> Launch:
+        """How to start one member, now that all addresses are known."""
+
+    def ready(self, clients: Mapping[str, Address], timeout_s: float) -> str:
+        """What is still missing before the cluster can be used; empty when it is ready."""
+
+    def prepare(self, clients: Mapping[str, Address], stream: Any, timeout_s: float) -> None:  # noqa: ANN401
+        """Create the stream and wait until all its replicas are in sync. Raises ClusterError."""
+
+    def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
+        """Make a kept cluster as good as new and prove it. Raises ClusterError when it is not."""
+
+    def observer(self, clients: Mapping[str, Address], stream: Any) -> Observer:  # noqa: ANN401
+        """A new observer of the stream."""
+
+    def locate(self, role: str, partition: int | None, view: View) -> Sequence[str]:
+        """The nodes that have a role now; empty when nobody has it."""
+
+    def producer(
+        self,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        settings: Settings,
+        sink: SendSink,
+    ) -> Producer:
+        """A new, connected producer."""
+
+    def consumer(
+        self,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        settings: Settings,
+        group: str,
+    ) -> Consumer:
+        """A new member of the group, which starts at the beginning of the stream."""
+
+    def caveats(self, stream: Any, producer: Settings, consumer: Settings) -> Sequence[Caveat]:  # noqa: ANN401
+        """Why these settings do not promise what users want; empty: they are safe."""

@@ -1,0 +1,230 @@
+"""The cluster: its nodes and links, and the runtimes that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from chaos.spi.broker import Broker
+
+
+class NodeState(StrEnum):
+    """Of the broker's process; `DEAD` covers both "ended" and "never started"."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DEAD = "dead"
+
+
+@runtime_checkable
+class Node(Protocol):
+    """One broker (or controller, name server, ...) with its process and its data.
+
+    Every method is idempotent and returns when its effect is there. They raise ClusterError.
+    """
+
+    @property
+    def name(self) -> str:
+        """Unique within the cluster."""
+
+    def state(self) -> NodeState:
+        """What its process does now; looked up, never remembered."""
+
+    def start(self) -> None:
+        """Start the process again on the same data and addresses."""
+
+    def stop(self, timeout_s: float) -> None:
+        """End it in order (SIGTERM). Raises DeadlineExceeded when it is still there after that."""
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), paused or not."""
+
+    def pause(self) -> None:
+        """Freeze it: the kernel still answers for its sockets, the process does nothing."""
+
+    def resume(self) -> None:
+        """Undo `pause`; nothing happens to a node that is not paused."""
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> str:
+        """Run a program where the node runs and return its standard output."""
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The last lines that the broker wrote."""
+
+
+class Cluster(Protocol):
+    """The nodes of one started cluster."""
+
+    @property
+    def id(self) -> str:
+        """Unique on this machine; everything that belongs to the cluster is marked with it."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """By name, in the order of the broker's members."""
+
+    @property
+    def clients(self) -> Mapping[str, Address]:
+        """Where a client on this machine reaches each node (absent: clients do not talk to it)."""
+
+    def save_logs(self, directory: Path) -> None:
+        """Write what each broker logged so far to `directory/<node>.log`."""
+
+
+class Link(Protocol):
+    """The way of the bytes from `source`, who connects, to `target`; the answers use it as well.
+
+    What is imposed on a link has a name, so that each fault lifts only its own. `impose` replaces
+    what has the same name; `lift` of a name that is not there does nothing.
+    """
+
+    @property
+    def source(self) -> str:
+        """A node, or CLIENTS."""
+
+    @property
+    def target(self) -> str:
+        """A node."""
+
+    def impose(self, name: str, kind: str, **attributes: float) -> None:
+        """Put a Toxiproxy toxic of this kind on both directions of the link.
+
+        Kinds and attributes are Toxiproxy's (`latency`: latency, jitter in ms; `bandwidth`: rate in
+        KB/s; ...), see its README, section "Toxics".
+        """
+
+    def lift(self, name: str) -> None:
+        """Take off what `impose` put there under this name."""
+
+    def imposed(self) -> frozenset[str]:
+        """The names of all that is imposed now, as the proxy itself reports it."""
+
+    def probe(self, timeout_s: float) -> Mapping[str, float | None]:
+        """Port name -> seconds until a ping in that port's protocol was answered through the link;
+        None: no byte came back."""
+
+
+@runtime_checkable
+class Meshed(Protocol):
+    """Ability of a Cluster: each directed link can be disturbed on its own."""
+
+    @property
+    def links(self) -> Mapping[tuple[str, str], Link]:
+        """By (source, target): every ordered pair of nodes, and (CLIENTS, node)."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A TCP end point."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a node listens on.
+
+    `audience` is who connects: "peers", "clients" or "self". `ping` is a request of the port's
+    protocol that a healthy server answers with at least one byte; probes send it.
+    """
+
+    name: str
+    number: int
+    audience: str
+    ping: bytes
+
+
+@dataclass(frozen=True)
+class Member:
+    """One node of a topology, before it has a place: its name, its roles, its ports, and the rack
+    that it stands in (empty: in none)."""
+
+    name: str
+    roles: frozenset[str]
+    ports: tuple[Port, ...]
+    rack: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one member will run, as its configuration must see it.
+
+    `listen` maps its own port names to what it binds to; `reach` maps node -> port name -> the
+    address by which *this* node reaches that node (its own included); `client` is what clients on
+    this machine connect to, for every node. Paths are those that the broker's process sees.
+    """
+
+    cluster_id: str
+    member: Member
+    data_dir: str
+    config_dir: str
+    listen: Mapping[str, Address]
+    reach: Mapping[str, Mapping[str, Address]]
+    client: Mapping[str, Address]
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java program out of Maven artifacts. `lock` is the path of a file that pins its jars, each
+    with its SHA-256 (see `chaos_adapters.runtimes.jars`)."""
+
+    lock: str
+    main: str
+    arguments: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A plain program by its argument list."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What it takes to start one member at its place.
+
+    `files` go to the place's `config_dir`, by relative path. A container image brings its program
+    and is told by files and `environment`; a runtime of plain processes runs `prepare` once (before
+    the first start) and then `program`.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: tuple[Java | Command, ...] = ()
+    program: Java | Command | None = None
+
+
+class Runtime(Protocol):
+    """A place where clusters run. `directory` belongs to one cluster and outlives this process.
+
+    Everything that is started carries the cluster's id as a mark, before it is recorded anywhere,
+    so that `remove` finds it after a crash at any moment.
+    """
+
+    meshed: ClassVar[bool]
+    """Whether its clusters are Meshed, known before one is started."""
+
+    def check(self, broker: Broker) -> Sequence[str]:
+        """Why this broker cannot run here now, each with what would help; empty: it can."""
+
+    def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
+        """Start all members and return without waiting for readiness. Raises ClusterError."""
+
+    def attach(self, broker: Broker, directory: Path) -> Cluster:
+        """Find again what `start` started there, whole or in part. Raises ClusterError."""
+
+    def remove(self, cluster_id: str, directory: Path) -> None:
+        """Remove everything marked with this id; idempotent, works on a half-started cluster."""
+
+    def leftovers(self) -> Mapping[str, Sequence[str]]:
+        """All that carries any cluster's mark on this machine: id -> descriptions."""

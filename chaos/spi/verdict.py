@@ -1,0 +1,195 @@
+"""The verifiers: what they see of a run, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from chaos.spi.broker import PartitionEnd, View
+from chaos.spi.words import Json
+
+
+class Verdict(StrEnum):
+    """PASS, FAIL or UNKNOWN; the worst of several is FAIL, then UNKNOWN."""
+
+    PASS = "PASS"  # noqa: S105
+    FAIL = "FAIL"
+    UNKNOWN = "UNKNOWN"
+
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A piece of one client's records as equally long columns, named in `chaos.history.schema`.
+
+    `table` is "sends", "deliveries" or "stored"; `producer` is the sender's number in "sends", else
+    -1. Batches of one client come in the order in which it wrote them.
+    """
+
+    table: str
+    client: str
+    producer: int
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+
+@dataclass(frozen=True)
+class FaultSpan:
+    """One fault of a run, on the run's clock.
+
+    It counts as on from `started_ns` (before the attempt) until `ended_ns` (healed, proved gone;
+    None: it never was). `proved` is whether its effect was measured while it was on.
+    """
+
+    name: str
+    fault: str
+    nodes: tuple[str, ...]
+    started_ns: int
+    active_ns: int | None
+    ended_ns: int | None
+    proved: bool
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What the cluster said of itself from a look at `time_ns` on; the last look that still said
+    something else was at `since_ns`, so it changed in between."""
+
+    time_ns: int
+    since_ns: int
+    view: View
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a verifier may know of a run besides the records.
+
+    Producers go by number. `handed_out` gives for each how many sequence numbers it may have used:
+    a message of it with a number from this on was never sent.
+    `final` is False when the run was cut off, so that the last moments are not on record.
+    `ends` is how far each partition was read back (empty: not read back). Load was offered from
+    `load_started_ns` until `load_ended_ns`; the time before the first fault is the baseline.
+    `due` gives for each producer how many messages were due in that time. `sightings` are in the
+    order of their times. `partitions` is how many the stream has (0: not known).
+    """
+
+    handed_out: Mapping[int, int]
+    final: bool
+    faults: tuple[FaultSpan, ...]
+    ends: Mapping[int, PartitionEnd]
+    load_started_ns: int
+    load_ended_ns: int
+    due: Mapping[int, int]
+    sightings: tuple[Sighting, ...] = ()
+    partitions: int = 0
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One message that is wrong, by its producer and sequence number (-1: no message of ours).
+
+    The engine adds key, times, offsets and the leader at the time from the history.
+    """
+
+    kind: str
+    producer: int
+    sequence: int
+    partition: int = -1
+    offset: int = -1
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number, with its unit ("messages", "s", "share") and, if set, its threshold.
+
+    `threshold` is text such as "<= 0" or ">= 0.99"; `ok` is None where there is no threshold.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    threshold: str = ""
+    ok: bool | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of the way from a fault to full service.
+
+    `fault` is the FaultSpan's name. `client` saw it, "all" stands for the partition as a whole.
+    `name` says what ended it ("new leader chosen", "first acknowledged"). It ended at `ended_ns`,
+    at most `within_ns` earlier (the time between two looks); None: not before the load did.
+    `merged` names the stages inside it that the broker does not let anybody tell apart.
+    """
+
+    fault: str
+    partition: int
+    client: str
+    name: str
+    started_ns: int
+    ended_ns: int | None
+    within_ns: int = 0
+    merged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one verifier.
+
+    `why` is one sentence for people. `figures` come in the order of importance. `details` are rows
+    for people (a failover by partition and client); all rows of a run's finding have the same keys.
+    `stages` come in the order of their times for each fault, partition and client.
+    `anomalies` lists at most `ANOMALY_LIMIT` messages of a kind; the figures count all of them.
+    """
+
+    verdict: Verdict
+    why: str
+    figures: tuple[Figure, ...] = ()
+    details: tuple[Json, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+
+ANOMALY_LIMIT = 100_000
+"""A run that loses more than this names the first so many, and counts the rest."""
+
+State = TypeVar("State")
+
+
+class Verifier(Protocol[State]):
+    """Answers one question in one pass over the records. Its fields are thresholds (`expect:`).
+
+    The states are a monoid: `merge` is associative and commutative with `start()` as its unit, and
+    folding two shards apart and merging gives what folding one after the other gives. A shard is
+    all batches of a set of clients. `fold` and `merge` may change and return their first argument.
+    """
+
+    question: ClassVar[str]
+    """In plain words, for the table at the end: "Were acknowledged messages lost?"."""
+
+    tables: ClassVar[frozenset[str]]
+    """Which tables it wants to see: "sends", "deliveries", "stored"."""
+
+    def start(self) -> State:
+        """The state that has seen nothing."""
+
+    def fold(self, state: State, batch: Batch) -> State:
+        """Take in one batch."""
+
+    def merge(self, a: State, b: State) -> State:
+        """The state that has seen what either has seen."""
+
+    def finish(self, state: State, facts: Facts) -> Finding:
+        """The answer. What it cannot know makes it UNKNOWN, with the reason."""
