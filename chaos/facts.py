@@ -199,7 +199,7 @@ def not_final(story: Story, streams: Sequence[Stream]) -> list[str]:
     ]
     if story.load_ended_ns is None:
         reasons.append("The run ended while load was still offered.")
-    elif story.phase not in ("", "verify", "done"):
+    elif story.phase not in ("", "clean-up", "verify", "done"):
         reasons.append(f"The run broke off before all was read, in the phase {story.phase}.")
     return reasons
 

@@ -6,7 +6,7 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
                  the end (faults by id; how many producers, consumers, partitions; readable)
     cluster      id, reused, clients: address of each node
     phase        phase: start | ready | prepare | warm-up | baseline | faults | settle | drain |
-                 read-back | verify | done; until_ns where its end is known
+                 read-back | clean-up | verify | done; until_ns where its end is known
     rates        once a second under load, messages so far: due, sent, ok, refused, indeterminate,
                  received
     load         what: started | ended; due: {producer number: messages due while load was offered}

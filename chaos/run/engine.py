@@ -232,6 +232,8 @@ class _Run:
         self._phase("drain")
         self._drain(goal)
         self.crew.stop_consumers(_CONSUMERS_END_WITHIN_S, self.stop)
+        # From here on the record is whole, whatever becomes of this process.
+        self._phase("clean-up")
 
     def _await_whole(self, cluster: Cluster) -> None:
         """Wait until all nodes serve and all replicas are in sync again. Raises ClusterError.

@@ -22,6 +22,7 @@ PHASES: Mapping[str, str] = {
     "settle": "settling after the faults",
     "drain": "draining: consumers read what is left",
     "read-back": "reading back what the brokers hold",
+    "clean-up": "cleaning up",
     "verify": "judging from the record",
     "done": "done",
 }
