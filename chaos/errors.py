@@ -4,7 +4,8 @@
     ├── UsageError                     2    the input is wrong; lists every problem at once
     ├── Unavailable                    2    this place cannot do what was asked, and what would help
     ├── ClusterError                   3    the cluster did not get or stay usable
-    │   └── DeadlineExceeded           3    something waited for did not happen in time
+    │   ├── DeadlineExceeded           3    something waited for did not happen in time
+    │   └── Fenced                     3    a client was shut out, as another one took its place
     ├── FaultError                     3    a fault could not be planned or injected
     ├── HealError                      4    a fault could not be undone
     └── HistoryError                   3    a run directory cannot be read or written
@@ -66,6 +67,10 @@ class DeadlineExceeded(ClusterError):
     def __init__(self, what: str, timeout_s: float, last: str = "") -> None:
         self.what, self.timeout_s, self.last = what, timeout_s, last
         super().__init__(f"{what}: not within {timeout_s:g} s" + (f" ({last})" if last else ""))
+
+
+class Fenced(ClusterError):
+    """A client was shut out for good, because another one took over its identity."""
 
 
 class FaultError(ChaosError):

@@ -13,7 +13,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, make_dataclass
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
@@ -85,8 +85,7 @@ class Shape(Generic[T]):
         try:
             parsed = self._adapter.validate_json(json.dumps(values))
         except ValidationError as error:
-            known = [*self.keys.values(), *beside]
-            return list(_flaws(error.errors(include_url=False), values, known))
+            return list(_flaws(error.errors(include_url=False), values, self.cls, beside))
         try:
             return self.cls(**{name: getattr(parsed, name) for name in self.keys})
         except ValueError as error:
@@ -219,13 +218,17 @@ _WORDING = {
 
 
 def _flaws(
-    errors: Sequence[ErrorDetails], values: Mapping[str, Any], known: Sequence[str]
+    errors: Sequence[ErrorDetails],
+    values: Mapping[str, Any],
+    cls: type[Any],
+    beside: Sequence[str],
 ) -> Iterator[Flaw]:
     """One flaw a place: the alternatives of a union are told together."""
     merged: dict[Path, list[str]] = {}
     for error in errors:
         path, kind = error["loc"], error["type"]
         if kind == "unexpected_keyword_argument":
+            known = [*_keys_at(cls, path[:-1]), *(() if path[:-1] else beside)]
             yield Flaw(path, unknown("key", str(path[-1]), known, "keys"), at_key=True)
         elif kind == "missing":
             yield Flaw(path, "is missing")
@@ -235,6 +238,23 @@ def _flaws(
         first, *others = dict.fromkeys(whats)
         either = " or ".join([first, *(what.removeprefix("should be ") for what in others)])
         yield Flaw(path, f"{either}, not {shown(_at(path, values))}")
+
+
+def _keys_at(cls: type[Any], path: Path) -> Sequence[str]:
+    """The keys that may stand in a mapping at `path` below what `cls` describes."""
+    for part in path:
+        hints, keys = _hints(cls), shape(cls).keys
+        names = [name for name, key in keys.items() if key == part]
+        inner = [found for name in names for found in _dataclasses(hints[name])]
+        if not inner:
+            return ()
+        cls = inner[0]
+    return list(shape(cls).keys.values())
+
+
+def _dataclasses(hint: Any) -> list[type[Any]]:  # noqa: ANN401 - any annotation
+    own = [hint] if is_dataclass(hint) and isinstance(hint, type) else []
+    return [*own, *(found for part in get_args(hint) for found in _dataclasses(part))]
 
 
 def _what(error: ErrorDetails) -> str:

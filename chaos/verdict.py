@@ -103,7 +103,9 @@ class Evidence(_Record):
     due_ns: int | None = None
     sent_ns: int | None = None
     done_ns: int | None = None
-    outcome: str | None = Field(None, description="ok, refused, indeterminate; null: never known")
+    outcome: str | None = Field(
+        None, description="ok, refused, aborted, indeterminate; null: never known"
+    )
     leader: str | None = None
     faults: tuple[str, ...] = ()
     received: tuple[Received, ...] = ()

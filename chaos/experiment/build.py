@@ -17,6 +17,7 @@ from chaos.experiment.checks import (
     overlap_flaws,
     stream_flaws,
     target_flaws,
+    transaction_flaws,
 )
 from chaos.experiment.records import (
     MIN_BASELINE_S,
@@ -123,6 +124,7 @@ class _Builder:
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)
+        self.flaws += transaction_flaws(broker, load)
         if head is None or broker is None or stream is None or load is None or phases is None:
             return None
         resolved = _resolved(head, (broker_name, broker), stream, load, phases, steps, verifiers)

@@ -10,7 +10,7 @@ from typing import Any
 from chaos.experiment.records import MIN_BASELINE_S, Load, Phases, Step, When
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw, shape
-from chaos.spi import Broker, Fault, Json, Momentary
+from chaos.spi import Broker, Fault, Json, Momentary, Transacts
 from chaos.targets import parse_target, target_problem
 
 MOST_PARTITIONS = 10_000
@@ -100,6 +100,18 @@ def client_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw]:
     if load is not None and check is not None:
         for dotted, what in check(load.producers.settings, load.consumers.settings):
             yield Flaw(split_path(dotted), what)
+
+
+def transaction_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw]:
+    """Transactions that this broker, or a producer with these settings, does not have."""
+    if broker is None or load is None or load.producers.transactions is None:
+        return
+    path = ("load", "producers", "transactions")
+    if not isinstance(broker, Transacts):
+        yield Flaw(path, "this broker has no transactions: leave it out")
+        return
+    for why in broker.transaction_problems(load.producers.settings):
+        yield Flaw(path, f"does not go with load.producers.settings: {why}")
 
 
 def _aims(fault: Fault) -> set[str]:

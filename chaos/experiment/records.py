@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from pydantic import Field as Key
 
 from chaos.message import SMALLEST
-from chaos.spi import Duration, Fault, Momentary, Rate, Settings, Size
+from chaos.spi import Duration, Fault, Momentary, Rate, Settings, Size, Transactions
 from chaos.units import parse_duration, parse_rate, parse_size
 
 MIN_BASELINE_S = 3.0
@@ -59,7 +59,7 @@ class Producers:
     """Who sends.
 
     `rate` is messages per second of all of them together, `keys` how many different keys there are
-    (0: messages have none).
+    (0: messages have none). `transactions` sends in transactions, if set.
     """
 
     count: Processes = 1
@@ -67,6 +67,7 @@ class Producers:
     size: Annotated[Size, _between(parse_size, f"{SMALLEST}B", "64MiB")] = 200
     keys: Annotated[int, Key(ge=0, le=1_000_000)] = 100
     settings: Settings = field(default_factory=dict)
+    transactions: Transactions | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
     phase        phase: start | ready | prepare | warm-up | baseline | faults | settle | drain |
                  read-back | clean-up | verify | done; until_ns where its end is known
     rates        once a second under load, messages so far: due, sent, ok, refused, indeterminate,
-                 received
+                 aborted, received
     load         what: started | ended; due: {producer number: messages due while load was offered}
     fault        id, fault, nodes, what: planned | attempt | injected | effect | unproved | heal |
                  gone | failed | skipped; figures, why
@@ -17,7 +17,7 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
     group        state, members, lag by partition: the consumers' group as the cluster sees it
     settings     in_force: by whom they belong to, as read back from the cluster
     node         node, what: consequence (it ended by itself) | restarted
-    client       client, what: ready | error | exit; why
+    client       client, what: ready | error | fenced | exit; why
     drain        what: deadline; seconds
     note         text: something that people may want to know
     interrupted  why

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaos import message
+from chaos.errors import Fenced
 from chaos.history.schema import FINAL, RESERVED
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
 from chaos.load.worker import STATS_EVERY_S, Assignment, Control
-from chaos.spi import Json, Outcome, Producer
+from chaos.spi import Json, Outcome, Producer, Transacts
 from chaos.timing import now_ns
 
 _CHUNK = 512
@@ -92,7 +93,7 @@ class Recorder:
             for number in np.unique(partition).tolist():
                 top = int(offset[partition == number].max())
                 self.highest[number] = max(self.highest.get(number, -1), top)
-        for outcome in (Outcome.REFUSED, Outcome.INDETERMINATE):
+        for outcome in (Outcome.REFUSED, Outcome.INDETERMINATE, Outcome.ABORTED):
             rows = [row[:3] for row in self._failures if row[3] is outcome]
             if rows:
                 sequence, partition, done_ns = np.array(rows, np.int64).T
@@ -133,11 +134,9 @@ class Recorder:
 
 def produce(work: Assignment, control: Control) -> Json:
     """Send at the set rate until told to stop, then wait for what is open."""
-    experiment = work.experiment
     writer = Writer(stream_path(work.directory, f"producer-{work.number}", "sends"), "sends")
     recorder = Recorder(writer)
-    settings = experiment.load.producers.settings
-    producer = experiment.broker.producer(work.clients, experiment.stream, settings, recorder)
+    producer = _connect(work, recorder)
     # Tens of thousands of sends may be open, and looking through them for cycles, of which there
     # are none, takes a fifth of the time.
     gc.disable()
@@ -148,11 +147,27 @@ def produce(work: Assignment, control: Control) -> Json:
         return {}
     plan = _plan(work, order["go"])
     sender = _Sender(producer, recorder, plan)
-    _send_until_stopped(sender, control, recorder)
-    producer.close(_CLOSE_WITHIN_S)
+    fenced = ""
+    try:
+        _send_until_stopped(sender, control, recorder)
+        producer.close(_CLOSE_WITHIN_S)
+    except Fenced as error:
+        fenced = str(error)
     recorder.flush(plan)
     recorder.finish(sender.next)
-    return _stats(sender, recorder)
+    return {**_stats(sender, recorder), "fenced": fenced}
+
+
+def _connect(work: Assignment, recorder: Recorder) -> Producer:
+    experiment, load = work.experiment, work.experiment.load.producers
+    broker, stream = experiment.broker, experiment.stream
+    if load.transactions is None:
+        return broker.producer(work.clients, stream, load.settings, recorder)
+    assert isinstance(broker, Transacts)
+    return broker.transactional_producer(
+        work.clients, stream, load.settings, recorder, load.transactions,
+        f"{stream.name}-{work.number}",
+    )  # fmt: skip
 
 
 def _plan(work: Assignment, start_ns: int) -> Plan:

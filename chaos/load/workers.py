@@ -72,6 +72,8 @@ class Worker:
             self._events.add("client", client=self.name, what="ready")
         self.stats = message.get("stats", self.stats)
         if (done := message.get("done")) is not None:
+            if done.get("fenced"):
+                self._events.add("client", client=self.name, what="fenced", why=done["fenced"])
             self.done, self.stats = done, done or self.stats
         self.error = message.get("error", self.error)
 
@@ -202,7 +204,7 @@ class Rates:
         self._due_s = now_s + 1.0
         sums = {
             name: sum(worker.stats.get(name, 0) for worker in crew.producers)
-            for name in ("due", "sent", "ok", "refused", "indeterminate")
+            for name in ("due", "sent", "ok", "refused", "indeterminate", "aborted")
         }
         received = sum(worker.stats.get("received", 0) for worker in crew.consumers)
         events.add("rates", **sums, received=received)

@@ -60,6 +60,12 @@ from chaos.spi.broker import (
     TellsSettings as TellsSettings,
 )
 from chaos.spi.broker import (
+    Transactions as Transactions,
+)
+from chaos.spi.broker import (
+    Transacts as Transacts,
+)
+from chaos.spi.broker import (
     View as View,
 )
 from chaos.spi.cluster import (

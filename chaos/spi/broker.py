@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from chaos.spi.cluster import Address, Launch, Member, Place
 from chaos.spi.words import Settings
@@ -152,6 +154,37 @@ class Readable(Protocol):
         timeout_s: float,
     ) -> Iterator[Deliveries | PartitionEnd]:
         """All that the stream holds, then one PartitionEnd for each partition."""
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """How a producer groups what it sends."""
+
+    messages: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """How many messages there are in a transaction."""
+    abort: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share of transactions that are rolled back on purpose, spread evenly."""
+
+
+@runtime_checkable
+class Transacts(Protocol):
+    """Ability of a Broker: producers can send in transactions."""
+
+    def transaction_problems(self, settings: Settings) -> Sequence[str]:
+        """Why producers with these settings cannot; empty: they can."""
+
+    def transactional_producer(
+        self,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        settings: Settings,
+        sink: SendSink,
+        transactions: Transactions,
+        identity: str,
+    ) -> Producer:
+        """A new producer, which shuts out any earlier one of the same `identity` (that one raises
+        Fenced). A message is told as acknowledged when its transaction is committed, and as
+        ABORTED when it is rolled back."""
 
 
 @runtime_checkable

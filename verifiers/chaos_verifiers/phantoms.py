@@ -15,14 +15,14 @@ from chaos_verifiers import records
 from chaos_verifiers.records import Messages, Table
 from chaos_verifiers.thresholds import Count
 
-_SEEN, _REFUSED = np.uint8(1), np.uint8(2)
+_SEEN, _REFUSED, _ABORTED = np.uint8(1), np.uint8(2), np.uint8(4)
 
 
 @dataclass
 class State:
-    """`flags` says of each message whether it was seen or refused. `strange` holds what is not a
-    whole message of the run; those without an offset cannot be told apart, so they are counted in
-    `unplaced`. `seen` counts everything that came out."""
+    """`flags` says of each message whether it was seen, refused or aborted. `strange` holds what is
+    not a whole message of the run; those without an offset cannot be told apart, so they are
+    counted in `unplaced`. `seen` counts everything that came out."""
 
     flags: Messages = field(default_factory=lambda: Messages(np.uint8))
     strange: Table = field(default_factory=lambda: Table(4))
@@ -36,6 +36,7 @@ class Phantoms:
 
     - *never sent*: a number that its producer never used, or a producer that there was not;
     - *refused*: the broker said surely not, and there it is;
+    - *aborted*: its transaction was rolled back, and there it is all the same;
     - *damaged*: it carries the mark of this run, but its length or CRC is wrong;
     - *foreign*: it does not carry the mark of this run.
 
@@ -48,7 +49,7 @@ class Phantoms:
     max: Count = 0
     """Most phantoms for a PASS."""
 
-    question: ClassVar[str] = "Did messages appear that were never sent, refused or damaged?"
+    question: ClassVar[str] = "Did messages appear that should not exist?"
     tables: ClassVar[frozenset[str]] = frozenset({"sends", "deliveries", "stored"})
 
     def start(self) -> State:
@@ -58,8 +59,10 @@ class Phantoms:
     def fold(self, state: State, batch: Batch) -> State:
         """See Verifier."""
         if batch.table == "sends":
-            refused = records.select(batch, batch["outcome"] == Outcome.REFUSED)
-            _flag(state, batch.producer, refused, _REFUSED)
+            for outcome, flag in ((Outcome.REFUSED, _REFUSED), (Outcome.ABORTED, _ABORTED)):
+                never = batch["outcome"] == outcome
+                if never.any():
+                    _flag(state, batch.producer, records.select(batch, never), flag)
         else:
             state.seen += len(batch)
             good = records.whole(batch)
@@ -83,7 +86,8 @@ class Phantoms:
         strange = state.strange.rows()
         found = {
             "never sent": _never_sent(state.flags, facts),
-            "refused": _refused(state.flags),
+            "refused": _rows(state.flags.where(lambda page: page == _SEEN | _REFUSED)),
+            "aborted": _rows(state.flags.where(lambda page: page == _SEEN | _ABORTED)),
             "damaged": strange[strange[:, 0] >= 0],
             "foreign": strange[strange[:, 0] < 0],
         }
@@ -129,10 +133,6 @@ def _never_sent(flags: Messages, facts: Facts) -> NDArray[np.int64]:
         return (sequence < 0) | (sequence >= facts.handed_out.get(producer, 0))
 
     return _rows((p, s[outside(p, s)]) for p, s in flags.where(lambda page: page & _SEEN > 0))
-
-
-def _refused(flags: Messages) -> NDArray[np.int64]:
-    return _rows(flags.where(lambda page: page == _SEEN | _REFUSED))
 
 
 def _rows(found: Iterator[tuple[int, NDArray[np.int64]]]) -> NDArray[np.int64]:

@@ -88,9 +88,13 @@ def test_foreign_messages_without_offset_count_each() -> None:
     assert figure(answer(Phantoms(), history), "foreign") == 2
 
 
-@given(count=st.integers(1, 12), change=st.sampled_from(["damage", "refuse"]), data=st.data())
+@given(
+    count=st.integers(1, 12),
+    change=st.sampled_from(["damage", "refuse", "abort"]),
+    data=st.data(),
+)
 def test_names_exactly_the_changed_message(count: int, change: str, data: st.DataObject) -> None:
-    """Damage or refuse one message of a right history: exactly this one is a phantom."""
+    """Damage, refuse or abort one message of a right history: exactly this one is a phantom."""
     history = right(count)
     sequence = data.draw(st.integers(0, count - 1))
     if change == "damage":
@@ -98,8 +102,9 @@ def test_names_exactly_the_changed_message(count: int, change: str, data: st.Dat
             data.draw(st.sampled_from([history.deliveries, history.stored])), sequence
         ).intact = False
     else:
-        find(history.sends, sequence).outcome = Outcome.REFUSED
-    kind = {"damage": "damaged", "refuse": "refused"}[change]
+        outcome = Outcome.REFUSED if change == "refuse" else Outcome.ABORTED
+        find(history.sends, sequence).outcome = outcome
+    kind = {"damage": "damaged", "refuse": "refused", "abort": "aborted"}[change]
     assert named(answer(Phantoms(), history)) == {(kind, 0, sequence)}
 
 

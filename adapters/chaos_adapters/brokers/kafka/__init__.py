@@ -14,8 +14,10 @@ from chaos.spi import (
     Member,
     PartitionEnd,
     Place,
+    Producer,
     SendSink,
     Settings,
+    Transactions,
     View,
 )
 from chaos_adapters.brokers.kafka import admin, topology
@@ -131,6 +133,25 @@ class Kafka:
     ) -> KafkaProducer:
         """Settings are librdkafka's."""
         return KafkaProducer({**bootstrap(clients), **settings}, stream.name, sink)
+
+    def transaction_problems(self, settings: Settings) -> Sequence[str]:
+        """As librdkafka sees it: without idempotence, for instance."""
+        return client_settings.transaction_problems(settings)
+
+    def transactional_producer(
+        self,
+        clients: Mapping[str, Address],
+        stream: Topic,
+        settings: Settings,
+        sink: SendSink,
+        transactions: Transactions,
+        identity: str,
+    ) -> Producer:
+        """Settings are librdkafka's; `identity` is the `transactional.id`."""
+        from chaos_adapters.brokers.kafka.transactions import TransactionalProducer
+
+        own = {"transactional.id": identity, **settings}
+        return TransactionalProducer({**bootstrap(clients), **own}, stream.name, sink, transactions)
 
     def consumer(
         self, clients: Mapping[str, Address], stream: Topic, settings: Settings, group: str

@@ -21,7 +21,12 @@ def caveats(
 ) -> Sequence[Caveat]:
     """All that hold, most telling first."""
     topic = {**broker.settings, **stream.settings}
-    return [*_loss(stream, topic, producer), *_duplication(producer), *_skipping(consumer)]
+    return [
+        *_loss(stream, topic, producer),
+        *_duplication(producer),
+        *_skipping(consumer),
+        *_unsure(consumer),
+    ]
 
 
 def _loss(stream: Topic, topic: Settings, producer: Settings) -> Iterator[Caveat]:
@@ -52,3 +57,9 @@ def _skipping(consumer: Settings) -> Iterator[Caveat]:
     if str(consumer.get("auto.offset.reset", "earliest")).lower() in ("latest", "largest", "end"):
         why = "a consumer whose offset is not known skips what came before"
         yield Caveat("loss", "auto.offset.reset=latest", why)
+
+
+def _unsure(consumer: Settings) -> Iterator[Caveat]:
+    if str(consumer.get("isolation.level", "read_committed")).lower() == "read_uncommitted":
+        why = "a consumer gets messages of transactions that are rolled back later"
+        yield Caveat("phantoms", "isolation.level=read_uncommitted", why)

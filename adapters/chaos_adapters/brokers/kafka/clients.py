@@ -55,13 +55,13 @@ class KafkaProducer:
         self._delivered = self._delivery_report()
         self._refused_at_once: deque[tuple[int, KafkaError]] = deque()
         try:
-            self._client = Producer({**CLIENT_DEFAULTS, **settings})
+            self.client = Producer({**CLIENT_DEFAULTS, **settings})
         except KafkaException as error:
             raise ClusterError(f"Kafka producer: {error}") from error
 
     def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
         """librdkafka's queue is bounded: a full one takes no more."""
-        produce, topic, delivered = self._client.produce, self._topic, self._delivered
+        produce, topic, delivered = self.client.produce, self._topic, self._delivered
         for index, body in enumerate(bodies):
             try:
                 produce(topic, body, keys[index], on_delivery=partial(delivered, first + index))
@@ -94,13 +94,13 @@ class KafkaProducer:
 
     def poll(self, timeout_s: float) -> None:
         """Delivery reports are called back from here."""
-        self._client.poll(timeout_s)
+        self.client.poll(timeout_s)
         while self._refused_at_once:
             self._failed(*self._refused_at_once.popleft(), -1)
 
     def close(self, timeout_s: float) -> None:
         """Delivery reports are called back from here too, so `poll` must no longer be called."""
-        self._client.flush(timeout_s)
+        self.client.flush(timeout_s)
         self.poll(0)
 
 
@@ -186,6 +186,8 @@ def read_back(
     client = Consumer({
         **CLIENT_DEFAULTS, **CONSUMER_DEFAULTS, **settings, "group.id": f"read-back-{topic}",
         "enable.auto.commit": False,
+        # Markers of transactions take offsets too, so that the last message may not be the end.
+        "enable.partition.eof": True,
     })  # fmt: skip
     deadline = time.monotonic() + timeout_s
     try:
@@ -197,9 +199,11 @@ def read_back(
             return any(read[number] < end for number, (_, end) in ranges.items())
 
         while unread() and time.monotonic() < deadline:
-            messages = [found for found in client.consume(1000, 0.1) if _is_message(found)]
-            if messages:
+            found = client.consume(1000, 0.1)
+            if messages := [one for one in found if _is_message(one)]:
                 yield _deliveries(messages, now_ns())
+            for partition, offset in _ends_reached(found):
+                read[partition] = max(read[partition], offset)
             for position in client.position([TopicPartition(topic, p) for p in ranges]):
                 read[position.partition] = max(read[position.partition], position.offset)
         for number, (first, end) in ranges.items():
@@ -208,6 +212,14 @@ def read_back(
         raise ClusterError(f"reading {topic} back: {error}") from error
     finally:
         client.close()
+
+
+def _ends_reached(found: Sequence[Message]) -> Iterator[tuple[int, int]]:
+    """Partition and offset of each end that was reached."""
+    for one in found:
+        error = one.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            yield cast(int, one.partition()), cast(int, one.offset())
 
 
 def _ranges(

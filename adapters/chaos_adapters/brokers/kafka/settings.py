@@ -14,6 +14,7 @@ _OWNED = {
     "metadata.broker.list": "the cluster of the run is the only one that load may go to",
     "group.id": "each run has a group of its own",
     "delivery.report.only.error": "what is acknowledged must be on record",
+    "transactional.id": "write load.producers.transactions: {messages: 100, abort: 0.1}",
     "enable.partition.eof": "the ends of partitions are no messages",
 }
 """Settings that belong to the run, and why."""
@@ -37,6 +38,12 @@ def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]
                 yield path, why
             else:
                 sound[key] = value
+
+
+def transaction_problems(settings: Settings) -> list[str]:
+    """Why producers with these settings cannot send in transactions."""
+    why = _refused(Producer, {"transactional.id": "check", **settings})
+    return [why] if why else []
 
 
 def _refused(make: Callable[..., object], settings: Settings) -> str:
