@@ -59,7 +59,7 @@ def test_transactions_that_cannot_be_had_are_told_with_their_place(tmp_path: Pat
     assert "load.producers.transactions: does not go with" in told
     assert "idempotence" in told
     told = wrong(tmp_path, f"{BROKER}\nload: {{producers: {{transactions: {{message: 0}}}}}}")
-    assert "did you mean messages" in told
+    assert 'did you mean "messages"' in told
     told = wrong(tmp_path, f"{BROKER}\nload: {{producers: {{settings: {{transactional.id: x}}}}}}")
     assert "transactions: {messages:" in told
 
