@@ -18,25 +18,17 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from chaos.attached import Attached
 from chaos.errors import ClusterError
 from chaos.files import write_whole
+from chaos.home import directories as directories
+from chaos.home import home as home
 from chaos.recorded import rebuild
 from chaos.registry import load
 from chaos.spi import Broker, Cluster, Json, Runtime
-
-
-def home() -> Path:
-    """Where the state of this user's clusters lies: CHAOS_HOME, or the XDG state directory."""
-    if chosen := os.environ.get("CHAOS_HOME"):
-        return Path(chosen).absolute()
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "mqchaos"
 
 
 def _chosen_images() -> dict[str, str]:
@@ -165,14 +157,6 @@ def create(runtime: str, broker: Json, keep: bool) -> Store:
         store.release()
         raise
     return store
-
-
-def directories() -> Iterator[Path]:
-    """The directories of all clusters of this user, oldest first."""
-    with suppress(OSError):
-        yield from sorted(
-            (home() / "clusters").iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name)
-        )
 
 
 def read_state(directory: Path) -> State | None:

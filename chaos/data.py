@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+UNSAFE = "unsafe"
+"""Below a folder of this name are experiments that show loss; they run only when named."""
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -42,6 +42,7 @@ Path = tuple[str | int, ...]
 """Where something stands in nested mappings and lists: keys and indices from the outside in."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_REWRITTEN = ("title", "default")
 _TYPES = {"Duration": Duration, "Rate": Rate, "Settings": Settings, "Size": Size, "Target": Target}
 
 
@@ -106,6 +107,19 @@ class Shape(Generic[T]):
         )
         return dumped
 
+    def schema(self) -> Json:
+        """The JSON Schema of such a mapping, with what people are told of each key."""
+        made: Json = self._adapter.json_schema(by_alias=True)
+        docs, defaults = _field_docs(self.cls), self.defaults()
+        properties = {}
+        for name, key in self.keys.items():
+            own = {k: v for k, v in made["properties"][key].items() if k not in _REWRITTEN}
+            told = {"description": docs[name]} if name in docs else {}
+            default = {"default": defaults[key]} if key in defaults else {}
+            properties[key] = own | told | default
+        about = {"description": text} if (text := inspect.getdoc(self.cls)) else {}
+        return {k: v for k, v in made.items() if k != "title"} | about | {"properties": properties}
+
     def targets(self, instance: T) -> Mapping[str, str]:
         """Key -> text of each target that is set."""
         values = {key: getattr(instance, name) for name, key in self.keys.items()}
@@ -156,8 +170,12 @@ def _shape(cls: Any) -> Shape[Any]:  # noqa: ANN401 - a type, which mypy does no
 
 def summary(cls: type[Any]) -> str:
     """What a plug-in says of itself in its first sentence."""
-    paragraph = " ".join((inspect.getdoc(cls) or "").partition("\n\n")[0].split())
-    return paragraph.partition(". ")[0].removesuffix(".")
+    return first_sentence((inspect.getdoc(cls) or "").partition("\n\n")[0])
+
+
+def first_sentence(text: str) -> str:
+    """Without the full stop."""
+    return " ".join(text.split()).partition(". ")[0].removesuffix(".")
 
 
 def _hints(cls: type[Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from chaos.errors import FaultError
 from chaos.spi import Broker, View
 from chaos.wording import shown, unknown
 
-_GRAMMAR = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\(\s*([0-9]{1,6})\s*\))?\s*")
+GRAMMAR = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\(\s*([0-9]{1,6})\s*\))?\s*")
 
 WORDS: Mapping[str, Callable[[int], int]] = {
     "one": lambda nodes: min(nodes, 1),
@@ -45,7 +45,7 @@ class TargetExpr:
 
 def parse_target(text: str) -> TargetExpr:
     """Read a target. Raises ValueError."""
-    found = _GRAMMAR.fullmatch(text)
+    found = GRAMMAR.fullmatch(text)
     if not found:
         raise ValueError(f"{shown(text)} is no target, such as leader(0), controller or one")
     return TargetExpr(found[1], None if found[2] is None else int(found[2]))

@@ -43,7 +43,7 @@ parse_rate = _parser(_RATES, "1000/s")
 
 
 def _schema(units: Mapping[str, float], example: str) -> WithJsonSchema:
-    pattern = r"^[0-9][0-9_]*(\.[0-9]+)?\s*(" + "|".join(units) + ")$"
+    pattern = r"^\s*[0-9][0-9_]*(\.[0-9]+)?\s*(" + "|".join(units) + r")\s*$"
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
 

@@ -23,8 +23,10 @@ import typer
 
 from chaos import registry
 from chaos.cli.commands import app
+from chaos.cli.layout import called
 from chaos.errors import UsageError
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
+from chaos.experiment.schema import schema_text
 from chaos.history import events, schema
 from chaos.plugin import shape
 from chaos.verdict import schema as verdict_schema
@@ -105,9 +107,9 @@ def _usage(name: str, command: Any) -> str:  # noqa: ANN401 - of a click that Ty
 
 
 def _word(parameter: Any) -> str:  # noqa: ANN401
-    metavar = parameter.metavar or parameter.name.upper()
     if parameter.param_type_name == "argument":
-        return str(metavar)
+        return called(parameter)
+    metavar = parameter.metavar or parameter.name.upper()
     return f"[{parameter.opts[0]}]" if parameter.is_flag else f"[{parameter.opts[0]} {metavar}]"
 
 
@@ -150,6 +152,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
 }
 WHOLE: Mapping[str, Callable[[], str]] = {
     "docs/verdict.schema.json": lambda: json.dumps(verdict_schema(), indent=2) + "\n",
+    "experiments/experiment.schema.json": schema_text,
 }
 
 

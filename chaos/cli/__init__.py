@@ -60,7 +60,7 @@ def _traceback(error: Exception) -> str:
 
 def _where(error: Exception) -> str:
     """Where its traceback is; the traceback itself when it is wanted or cannot be saved."""
-    from chaos.clusters import home
+    from chaos.home import home
 
     told = _traceback(error)
     if _debugging():

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import psutil
 import typer
@@ -21,19 +21,12 @@ from chaos.spi import Runtime
 from chaos.ui.text import clean, listed
 from chaos.undo import UndoLog
 
-app = typer.Typer()
-
 _ENOUGH_DISK = 5 << 30
 _ENOUGH_MEMORY = 2 << 30
 
 
-@app.command()
-def doctor(
-    runs: Annotated[
-        Path, typer.Option(metavar="DIRECTORY", help="Where run directories are to be made.")
-    ] = Path("runs"),
-) -> None:
-    """Tell what works here and what would help. Exit code 3: no system runs on any runtime."""
+def doctor(runs: Path) -> None:
+    """Tell all of it."""
     for line in [*_software(), *_machine(runs), *_leftovers()]:
         typer.echo(clean(line))
     runs_somewhere = False

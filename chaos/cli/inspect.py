@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,25 +16,13 @@ from chaos.errors import ChaosError, UsageError
 from chaos.experiment import AUTO, Experiment, load_experiment, place_problems
 from chaos.plugin import Parameter, shape, summary
 
-app = typer.Typer()
 
-
-@app.command()
-def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Experiment files.")],
-    runtime: Annotated[
-        str, typer.Option(help="Also check that this runtime can do all of it.")
-    ] = "",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Such as load.producers.rate=500/s."),
-    ] = None,
-) -> None:
-    """Check experiment files and tell everything that is wrong with them, with line and column."""
+def validate(files: Sequence[Path], runtime: str, overrides: Sequence[str]) -> None:
+    """Check each file, and end with the code of wrong usage when one has a problem."""
     wrong = False
     for file in files:
         try:
-            experiment = load_experiment(file, overrides or [])
+            experiment = load_experiment(file, overrides)
             _check_place(experiment, runtime or experiment.runtime)
         except ChaosError as error:
             wrong = True
@@ -54,7 +41,6 @@ def _check_place(experiment: Experiment, runtime: str) -> None:
         raise UsageError(problems)
 
 
-@app.command()
 def plugins() -> None:
     """List brokers, runtimes, faults and verifiers with their parameters."""
     console = Console()

@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from chaos import clusters, registry
 from chaos.cli.codes import worst
-from chaos.cli.options import Ids, Overrides, RuntimeOption
 from chaos.cli.paths import find_experiment
 from chaos.cli.stopping import supervised
 from chaos.clusters import Store
@@ -29,24 +27,12 @@ from chaos.ui.screen import Screen, complain
 from chaos.ui.text import listed
 from chaos.wording import unknown
 
-app = typer.Typer()
-
 _BEING_MADE_S = 60.0
 
 
-@app.command()
-def up(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The experiment whose cluster it is.")
-    ],
-    runtime: RuntimeOption = None,
-    overrides: Overrides = None,
-) -> None:
-    """Start the cluster of an experiment and keep it, so that the next runs need not wait for it.
-
-    Runs whose cluster is the same use it, one at a time; `chaos down` removes it.
-    """
-    experiment = load_experiment(find_experiment(file), overrides or [])
+def up(file: str, runtime: str | None, overrides: Sequence[str]) -> None:
+    """Start the cluster of an experiment and leave it running."""
+    experiment = load_experiment(find_experiment(file), overrides)
     place = choose_runtime(experiment, runtime)
     screen = Screen()
     code = supervised(
@@ -78,15 +64,10 @@ def _up(experiment: Experiment, runtime: str, screen: Screen, stop: threading.Ev
     return 0
 
 
-@app.command()
-def down(ids: Ids = None) -> None:
-    """Remove clusters that were kept or left behind, and what faults did outside them.
-
-    Without an ID: all of yours that no run uses now. What carries our mark but has no state in
-    CHAOS_HOME may be somebody else's: it is told, and removed when its ID is given.
-    """
+def down(ids: Sequence[str]) -> None:
+    """Remove these clusters; without an ID all of this user's, and tell about others."""
     everywhere = _Machine()
-    wanted = everywhere.chosen(ids or [], with_strangers=True)
+    wanted = everywhere.chosen(ids, with_strangers=True)
     for identity in wanted:
         everywhere.attempt(identity, _remove)
     if not ids:
@@ -105,15 +86,11 @@ def _remove(store: Store) -> None:
     clean_up(store, _say)
 
 
-@app.command()
-def heal(ids: Ids = None) -> None:
-    """Undo every fault that a crash left in force; clusters stay.
-
-    Exit code 4: something could not be undone. What a living run uses is left to that run.
-    """
+def heal(ids: Sequence[str]) -> None:
+    """Heal these clusters; without an ID all of this user's."""
     everywhere = _Machine()
     healed: list[int] = []
-    for identity in everywhere.chosen(ids or [], with_strangers=False):
+    for identity in everywhere.chosen(ids, with_strangers=False):
         everywhere.attempt(identity, lambda store: healed.append(_heal(store)))
     if not sum(healed) and not everywhere.code:
         _say("nothing to heal")

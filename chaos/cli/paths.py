@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.data import experiments_dir
+from chaos.data import UNSAFE, experiments_dir
 from chaos.errors import Problem, UsageError
 from chaos.wording import unknown
-
-UNSAFE = "unsafe"
-"""Below a folder of this name are experiments that show loss; they run only when named."""
 
 
 def find_experiments(words: Sequence[str]) -> list[Path]:
@@ -48,6 +45,21 @@ def _files(word: str) -> list[Path]:
     return files
 
 
+def shipped_names() -> list[str]:
+    """The experiments that come with mqchaos, by the names that commands take."""
+    base = experiments_dir()
+    names = [file.relative_to(base).with_suffix("").as_posix() for file in base.rglob("*.yaml")]
+    return sorted(names, key=lambda name: (name.count("/"), name))
+
+
+def shipped_file(word: str) -> Path:
+    """One experiment that comes with mqchaos. Raises UsageError."""
+    found = _shipped(word)
+    if found.is_dir():
+        raise UsageError(f"{word} is a folder of experiments: name one of them")
+    return found
+
+
 def _shipped(word: str) -> Path:
     """What comes with mqchaos by this name: `kafka/broker-pause.yaml`, `broker-down`, `kafka`."""
     base = experiments_dir()
@@ -58,6 +70,6 @@ def _shipped(word: str) -> Path:
         for candidate in (base / inner, base / inner.with_name(f"{inner.name}.yaml")):
             if candidate.exists():
                 return candidate
-    names = [file.relative_to(base).with_suffix("").as_posix() for file in base.rglob("*.yaml")]
-    what = unknown("experiment", word.removesuffix(".yaml"), names, "that come with mqchaos")
+    known = shipped_names()
+    what = unknown("experiment", word.removesuffix(".yaml"), known, "that come with mqchaos")
     raise UsageError([Problem(word, f"no such file or directory, and {what}")])

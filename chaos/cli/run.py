@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from chaos.cli.codes import worst
 from chaos.cli.ended import Ended, report_to
-from chaos.cli.options import JUnit, Overrides, RuntimeOption
 from chaos.cli.paths import find_experiments
 from chaos.cli.stopping import supervised
 from chaos.errors import ChaosError, Problem, Unavailable, UsageError
@@ -21,36 +19,17 @@ from chaos.run.provision import choose_runtime
 from chaos.ui.screen import Screen, complain
 from chaos.ui.summary import overview, summary, without_verdict
 
-app = typer.Typer()
 
-
-@app.command()
 def run(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE|DIRECTORY...",
-            help="Experiments, also by the name of one that comes with mqchaos. Of a directory all "
-            "*.yaml, except below a folder named `unsafe`.",
-        ),
-    ],
-    runtime: RuntimeOption = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the cluster warm for the next run.")
-    ] = False,
-    overrides: Overrides = None,
-    runs: Annotated[
-        Path, typer.Option(metavar="DIRECTORY", help="Where run directories are made.")
-    ] = Path("runs"),
-    junit: JUnit = None,
+    paths: Sequence[str],
+    runtime: str | None,
+    keep: bool,
+    overrides: Sequence[str],
+    runs: Path,
+    junit: Path | None,
 ) -> None:
-    """Run experiments and judge them.
-
-    Exit code: 0 PASS, 1 FAIL, 2 wrong input, 3 UNKNOWN, 4 something is not healed, 70 internal
-    error, 130 interrupted and healed. Of several runs the worst counts, in the order 4, 70, 130, 1,
-    3, 2, 0; after 4 and 130 the rest is not run.
-    """
-    experiments = load_all(find_experiments(paths), overrides or [], runtime)
+    """Run them all; ends with the worst exit code."""
+    experiments = load_all(find_experiments(paths), overrides, runtime)
     screen = Screen()
     ended = supervised(
         lambda stop: _Series(screen, Options(runtime, keep, runs, stop=stop)).run(experiments),

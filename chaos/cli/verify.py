@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from chaos.cli.codes import worst
 from chaos.cli.ended import report_to
-from chaos.cli.options import JUnit
 from chaos.errors import UsageError
 from chaos.judge import judge
 from chaos.run.directory import read_experiment
@@ -17,15 +15,9 @@ from chaos.ui.screen import Screen
 from chaos.ui.summary import summary
 from chaos.verdict import Document
 
-app = typer.Typer()
 
-
-@app.command()
-def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
-    junit: JUnit = None,
-) -> None:
-    """Judge a run again from its directory; exit codes as those of `chaos run`."""
+def verify(run: Path, junit: Path | None) -> None:
+    """Judge and show; ends with the verdict's exit code."""
     document = judged(run)
     Screen().show(summary(document, run))
     raise typer.Exit(worst([document.exit_code, report_to(junit, [document])]))

@@ -17,7 +17,7 @@ def place_problems(
     """The faults of an experiment that cannot be had on a runtime, and where they can."""
     if runtime_class.meshed:
         return []
-    elsewhere = " or ".join(f"--runtime {name}" for name in _meshed()) or "a runtime with links"
+    elsewhere = " or ".join(f"--runtime {name}" for name in meshed()) or "a runtime with links"
     flaws = [
         Flaw(
             ("faults", index, "fault"),
@@ -30,7 +30,8 @@ def place_problems(
     return experiment.source.problems(flaws)
 
 
-def _meshed() -> Iterator[str]:
+def meshed() -> Iterator[str]:
+    """The runtimes that have a hold of links."""
     for name in registry.names("runtimes"):
         try:
             if registry.load("runtimes", name).meshed:

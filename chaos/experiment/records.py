@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic import Field as Key
 
 from chaos.message import SMALLEST
@@ -48,26 +48,40 @@ def _name(text: str) -> str:
 class Head:
     """What stands at the top: everything but the sections."""
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: Annotated[
+        str,
+        AfterValidator(_name),
+        WithJsonSchema(
+            {"type": "string", "pattern": rf"^[a-z0-9][a-z0-9-]{{0,{_LONGEST_NAME - 1}}}$"}
+        ),
+    ]
+    """What the run is called: a-z, 0-9 and -, at most 60 characters."""
     about: str = ""
+    """What the run is to show. For people."""
     seed: Annotated[int, Key(ge=0)] = 1
+    """Decides whatever a target leaves open. The same seed chooses the same nodes."""
     runtime: str = "auto"
+    """Where nodes run; auto: containers where they can be had, else local processes. The option
+    --runtime goes before it."""
 
 
 @dataclass(frozen=True)
 class Producers:
-    """Who sends.
-
-    `rate` is messages per second of all of them together, `keys` how many different keys there are
-    (0: messages have none). `transactions` sends in transactions, if set.
-    """
+    """Who sends."""
 
     count: Processes = 1
+    """How many worker processes send, 1 to 100."""
     rate: Annotated[Rate, _between(parse_rate, "1/m", "10000000/s")] = 1000.0
+    """How much is due, of all producers together. Load is open: a message is due at its time,
+    whether or not the client could send it."""
     size: Annotated[Size, _between(parse_size, f"{SMALLEST}B", "64MiB")] = 200
+    """Of the whole message, at least 48 B."""
     keys: Annotated[int, Key(ge=0, le=1_000_000)] = 100
+    """How many different keys there are; 0: messages have none."""
     settings: Settings = field(default_factory=dict)
+    """Of the client library, by the names that it gives them."""
     transactions: Transactions | None = None
+    """Sends in transactions, if set."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,9 @@ class Consumers:
     """Who receives: the members of one consumer group."""
 
     count: Processes = 1
+    """How many worker processes receive, as the members of one group, 1 to 100."""
     settings: Settings = field(default_factory=dict)
+    """Of the client library, by the names that it gives them."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +104,15 @@ class Load:
 
 @dataclass(frozen=True)
 class Phases:
-    """How long the parts of a run take that are no fault. `drain_s` is a limit, not a length."""
+    """How long the parts of a run take that are no fault."""
 
     warm_up_s: Annotated[Span, Key(alias="warm_up")] = 3.0
+    """Load that is recorded but comes before the baseline."""
     settle_s: Annotated[Span, Key(alias="settle")] = 10.0
+    """How long load goes on after the last fault is healed."""
     drain_s: Annotated[Hold, Key(alias="drain")] = 60.0
+    """How long consumers may take at the most to see everything that is stored. A limit, not a
+    length: what they have not seen then is an *unread tail*, not a loss."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +120,12 @@ class When:
     """The part of a step that is the same for every fault."""
 
     at_s: Annotated[Span, Key(alias="at")]
+    """When it begins, counted from the end of the warm-up. The time before the first fault is the
+    baseline: at least 3 s."""
     fault: str
+    """What fails."""
     for_s: Annotated[Hold | None, Key(alias="for")] = None
+    """How long it lasts; left out: until the load ends."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ node by node: so every problem of the file is found, double keys included, not o
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -113,6 +114,15 @@ def _fill(document: Document, raw: bytes) -> None:
         document.data = data
     elif not reader.flaws:
         document.flaws.append(Flaw((), f"should be a mapping (key: value), not {shown(data)}"))
+
+
+def scalar(value: str | float | bool | None) -> str:
+    """A value as it may stand in a file, between brackets too: so that it is read back the same."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    reader = _Reader("")
+    plain = reader.read(f"[{value}]") == [value] and not reader.flaws
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 class _Reader:

@@ -109,12 +109,16 @@ class Slow:
 class Loss:
     """Counts what is gone."""
 
+    question: ClassVar[str] = "What is gone?"
+
     most: Annotated[int, Field(alias="max", ge=0)] = 0
 
 
 @dataclass(frozen=True)
 class Failover:
     """Measures outages."""
+
+    question: ClassVar[str] = "How long?"
 
     max: Duration | None = 30.0
 

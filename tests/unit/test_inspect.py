@@ -8,7 +8,7 @@ import fake_plugins
 import pytest
 from typer.testing import CliRunner, Result
 
-from chaos.cli.inspect import app
+from chaos.cli.commands import app
 from chaos.registry import Entry
 
 GOOD = "name: x\ncluster: {broker: fake}\nfaults:\n  - {at: 5s, fault: network.slow, target: one}\n"
