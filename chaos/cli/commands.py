@@ -129,7 +129,7 @@ def validate(
       chaos validate my.yaml
       chaos validate experiments/*.yaml --runtime docker   also: can it run there?
     """
-    from chaos.cli.inspect import validate
+    from chaos.cli.validate import validate
 
     validate(files, runtime, overrides or [])
 
@@ -267,7 +267,7 @@ def plugins() -> None:
       chaos plugins
       chaos plugins | grep ^fault
     """
-    from chaos.cli.inspect import plugins
+    from chaos.cli.plugins import plugins
 
     plugins()
 

@@ -1,10 +1,9 @@
-"""`chaos validate` and `chaos plugins`: look, and start nothing."""
+"""`chaos plugins`: what there is, and what it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -12,33 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chaos import registry
-from chaos.errors import ChaosError, UsageError
-from chaos.experiment import AUTO, Experiment, load_experiment, place_problems
+from chaos.errors import ChaosError
 from chaos.plugin import Parameter, shape, summary
-
-
-def validate(files: Sequence[Path], runtime: str, overrides: Sequence[str]) -> None:
-    """Check each file, and end with the code of wrong usage when one has a problem."""
-    wrong = False
-    for file in files:
-        try:
-            experiment = load_experiment(file, overrides)
-            _check_place(experiment, runtime or experiment.runtime)
-        except ChaosError as error:
-            wrong = True
-            typer.echo(str(error), err=True)
-        else:
-            typer.echo(f"{file}: ok")
-    if wrong:
-        raise typer.Exit(UsageError.exit_code)
-
-
-def _check_place(experiment: Experiment, runtime: str) -> None:
-    if runtime == AUTO:
-        return
-    problems = place_problems(experiment, runtime, registry.load("runtimes", runtime))
-    if problems:
-        raise UsageError(problems)
 
 
 def plugins() -> None:
