@@ -74,6 +74,8 @@ class Shape(Generic[T]):
     """Field name -> key."""
     target_keys: tuple[str, ...]
     """The keys whose values name nodes."""
+    records: Mapping[str, type[Any]]
+    """The keys whose values are mappings with keys of their own, if they are not null."""
     _mirror: type[Any]
     _adapter: TypeAdapter[Any]
 
@@ -111,9 +113,12 @@ class Shape(Generic[T]):
         """The JSON Schema of such a mapping, with what people are told of each key."""
         made: Json = self._adapter.json_schema(by_alias=True)
         docs, defaults = _field_docs(self.cls), self.defaults()
+        made.pop("$defs", None)
         properties = {}
         for name, key in self.keys.items():
             own = {k: v for k, v in made["properties"][key].items() if k not in _REWRITTEN}
+            if key in self.records:
+                own["anyOf"] = [shape(self.records[key]).schema(), {"type": "null"}]
             told = {"description": docs[name]} if name in docs else {}
             default = {"default": defaults[key]} if key in defaults else {}
             properties[key] = own | told | default
@@ -165,7 +170,9 @@ def _shape(cls: Any) -> Shape[Any]:  # noqa: ANN401 - a type, which mypy does no
     except PydanticUserError as error:
         reason = str(error).partition("\n")[0]
         raise Unavailable(f"{cls.__qualname__} cannot be written in a file: {reason}") from error
-    return Shape(cls, keys, targets, mirror, adapter)
+    records = {keys[each.name]: _dataclasses(hints[each.name]) for each in own}
+    inner = {key: found[0] for key, found in records.items() if found}
+    return Shape(cls, keys, targets, inner, mirror, adapter)
 
 
 def summary(cls: type[Any]) -> str:

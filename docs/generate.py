@@ -167,10 +167,19 @@ def renewed(text: str) -> str:
     return _MARKED.sub(part, text)
 
 
+def with_schema(path: Path, experiments: Path) -> str:
+    """An experiment, with the line in front that tells editors where its schema is."""
+    schema = "../" * len(path.relative_to(experiments).parents[1:]) + "experiment.schema.json"
+    text = re.sub(r"\A# yaml-language-server:.*\n\n?", "", path.read_text())
+    return f"# yaml-language-server: $schema={schema}\n\n{text}"
+
+
 def stale() -> dict[Path, str]:
     """The files that are not what the code gives now, and what they should be."""
     wanted = {ROOT / name: renewed((ROOT / name).read_text()) for name in PAGES}
     wanted |= {ROOT / name: make() for name, make in WHOLE.items()}
+    experiments = ROOT / "experiments"
+    wanted |= {path: with_schema(path, experiments) for path in experiments.rglob("*.yaml")}
     return {
         path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text
     }

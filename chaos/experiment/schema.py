@@ -15,7 +15,7 @@ from chaos import registry
 from chaos.experiment.build import AUTO
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.plugin import shape
-from chaos.spi import Json
+from chaos.spi import Json, Momentary
 from chaos.targets import GRAMMAR, WORDS
 
 SECTIONS = {
@@ -132,6 +132,9 @@ def _step(name: str, targets: list[str]) -> Json:
     made = own.schema()
     for key in own.target_keys:
         made["properties"][key] |= {"pattern": f"^{GRAMMAR.pattern}$", "examples": targets}
+    if issubclass(cls, Momentary):
+        told = "Nothing: it is over when it is done."
+        when["properties"]["for"] = {"type": "null", "description": told}
     made["properties"] = when["properties"] | made["properties"]
     made["required"] = [*when["required"], *made.get("required", ())]
     return _beside(made, "fault", name)

@@ -19,7 +19,7 @@ from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
-from chaos.spi import Json
+from chaos.spi import Json, Momentary
 from chaos.targets import target_problem
 
 _WIDTH = 80
@@ -116,7 +116,7 @@ def _faults(broker: type[Any], written: Sequence[Json]) -> Iterator[str]:
     for turn, name in enumerate((n for n in registry.names("faults") if n not in named), 1):
         yield from ["", *_told(_about(name), _STEP)]
         step = _made_up(name, f"{_FIRST_S + _EVERY_S * turn}s", target)
-        when = (f"{_STEP * 2}{key}: {step[key]}" for key in ("at", "for"))
+        when = (f"{_STEP * 2}{key}: {step[key]}" for key in ("at", "for") if key in step)
         yield from (f"{_STEP}#{line.removeprefix(_STEP)}" for line in _step(step, when))
 
 
@@ -139,7 +139,8 @@ def _made_up(name: str, at: str, target: str) -> Json:
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
     aims = {key: target for key in own.target_keys if key in needed}
-    return {"fault": name, "at": at, "for": _FOR} | needed | aims
+    length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
+    return {"fault": name, "at": at} | length | needed | aims
 
 
 def _example(schema: Json) -> Any:  # noqa: ANN401 - whatever the key takes
@@ -168,7 +169,12 @@ def _keys(cls: type[Any], written: Json, indent: str, but: str = "") -> Iterator
             mark, value = ("", written[key]) if key in written else ("#", defaults[key])
         else:
             mark, value = "", _example(own.schema()["properties"][key])
-        yield f"{indent}{mark}{key}: {_flow(value)}"
+        yield f"{indent}{mark}{key}: {_flow(value)}{_or_record(own.records.get(key), value)}"
+
+
+def _or_record(cls: type[Any] | None, value: Any) -> str:  # noqa: ANN401
+    """What a key may hold that holds nothing by default."""
+    return f"    # or {_flow(shape(cls).defaults())}" if cls and value is None else ""
 
 
 def _told(text: str, indent: str) -> list[str]:

@@ -76,6 +76,8 @@ def test_every_key_is_there_and_what_is_commented_out_is_right(broker: str | Non
     for step in data["faults"]:
         assert set(step) >= {"at", "fault", *keys(registry.load("faults", step["fault"]))}
         assert set(step) <= {*keys(When), *keys(registry.load("faults", step["fault"]))}
+    for inner in shape(Producers).records.values():
+        assert all(f"{key}: " in small.read_text() for key in keys(inner))
     for name in registry.names("verifiers"):
         assert set(data["expect"][name] or {}) == keys(registry.load("verifiers", name))
     same = {"name", "broker", "stream", "load", "phases", "verifiers", "seed", "runtime"}
