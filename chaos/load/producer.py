@@ -12,7 +12,6 @@ import queue
 import time
 from array import array
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,11 @@ from chaos.errors import Fenced
 from chaos.history.schema import FINAL, RESERVED
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
 from chaos.load.worker import STATS_EVERY_S, Assignment, Control
-from chaos.spi import Json, Outcome, Producer, Transacts
+from chaos.spi import Json, Numbers, Outcome, Producer, Transacts
 from chaos.timing import now_ns
 
-_CHUNK = 512
-"""Most messages in one go; all of a chunk have one send time."""
+_CHUNK, _CHUNK_BYTES = 512, 4 << 20
+"""Most messages in one go, and about how many bytes; all of a chunk have one send time."""
 _CLOSE_WITHIN_S = 15.0
 _HAND_OVER_WITHIN_S = 15.0
 
@@ -57,13 +56,18 @@ class Recorder:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._sent_first, self._sent_ns = array("q"), array("q")
-        self._acks: list[tuple[int, int, int, int]] = []
+        self._acks: list[tuple[Numbers, Numbers, Numbers, int]] = []
         self._failures: list[tuple[int, int, int, Outcome]] = []
-        self.acknowledged = self._acks.append  # see SendSink; the hottest call of all
         self.counts = {outcome.name.lower(): 0 for outcome in Outcome}
         self.reasons: dict[str, int] = {}
         self.highest: dict[int, int] = {}
         self.reserved = 0
+
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
+        """See SendSink."""
+        self._acks.append((sequences, partitions, offsets, done_ns))
 
     def failed(
         self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str
@@ -85,9 +89,10 @@ class Recorder:
     def flush(self, plan: Plan) -> None:
         """Write what came in since the last time."""
         if self._acks:
-            flat = np.fromiter(chain.from_iterable(self._acks), np.int64, 4 * len(self._acks))
+            *columns, times = zip(*self._acks, strict=True)
+            sequence, partition, offset = (np.concatenate(column) for column in columns)
+            done_ns = np.repeat(np.array(times), [len(sequences) for sequences, *_ in self._acks])
             self._acks.clear()
-            sequence, partition, offset, done_ns = flat.reshape(-1, 4).T
             self._write(plan, sequence, partition, offset, done_ns, Outcome.OK)
             self.counts["ok"] += len(sequence)
             for number in np.unique(partition).tolist():
@@ -190,6 +195,7 @@ class _Sender:
         self.plan, self.due = plan, 0
         self._producer, self._recorder = producer, recorder
         self._flush_s = time.monotonic() + FLUSH_EVERY_S
+        self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // plan.size))
         # Reserving half a second's worth at once keeps it to a few small writes a second.
         self._ahead = max(1000, int(5e8 / plan.interval_ns))
 
@@ -197,7 +203,7 @@ class _Sender:
         """Send the next chunk of what is due by now (and before `limit_ns`); without any, wait for
         outcomes until something is due."""
         self.due = self.plan.due_until(min(now, limit_ns))
-        count = min(self.due - self.next, _CHUNK)
+        count = min(self.due - self.next, self._chunk)
         if count > 0:
             # When the client's queue is full, what it did not take stays due.
             self._producer.poll(0 if self._send(count) == count else 0.01)

@@ -15,6 +15,9 @@ nanoseconds on the run's clock (`chaos.timing.now_ns`), all names of nodes are t
 from __future__ import annotations
 
 from chaos.spi.broker import (
+    NUMBER_AT as NUMBER_AT,
+)
+from chaos.spi.broker import (
     Broker as Broker,
 )
 from chaos.spi.broker import (
@@ -31,6 +34,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Group as Group,
+)
+from chaos.spi.broker import (
+    Numbers as Numbers,
 )
 from chaos.spi.broker import (
     Observer as Observer,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from chaos.spi.cluster import Address, Launch, Member, Place
@@ -81,14 +83,21 @@ class Outcome(IntEnum):
     """Its transaction was rolled back for certain: nobody may get it who reads committed ones."""
 
 
+NUMBER_AT = 16
+"""Where a body holds its message's sequence number, little-endian in 8 bytes (chaos.message): for
+clients whose reports give back a body, but nothing that was handed over with it."""
+
+Numbers = Sequence[int] | NDArray[np.int64]
+
+
 class SendSink(Protocol):
     """Takes the outcome of each send, once, while `poll` or `close` is called."""
 
-    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
-        """It is stored, says the broker: (sequence, partition, offset, done_ns).
-
-        One tuple, so that a recorder may pass its list's `append`: nothing is called as often.
-        """
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
+        """These are stored, as the broker was found to say at `done_ns`; the columns have one
+        length. An offset that it does not tell is -1."""
 
     def failed(
         self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str

@@ -20,7 +20,7 @@ from nodes import Nodes, running
 
 from chaos import message
 from chaos.errors import ClusterError, DeadlineExceeded, UsageError
-from chaos.spi import Consumer, Deliveries, Outcome, PartitionEnd
+from chaos.spi import Consumer, Deliveries, Numbers, Outcome, PartitionEnd
 from chaos.timing import wait_until
 from chaos_adapters.brokers.memory import Memory, MemoryStream
 from chaos_adapters.brokers.memory.mischief import FAR_BEYOND
@@ -39,11 +39,13 @@ class Sink:
     failures: dict[int, Outcome] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
-        sequence, partition, offset, _ = ack
-        assert sequence not in self.acknowledged_at
-        assert sequence not in self.failures
-        self.acknowledged_at[sequence] = partition, offset
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
+        for sequence, *place in zip(sequences, partitions, offsets, strict=True):
+            assert sequence not in self.acknowledged_at
+            assert sequence not in self.failures
+            self.acknowledged_at[sequence] = place[0], place[1]
 
     def failed(
         self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str

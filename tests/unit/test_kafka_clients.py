@@ -6,11 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
 
+from chaos import message
 from chaos.errors import ClusterError
-from chaos.spi import Address, Deliveries, Outcome, PartitionEnd
+from chaos.spi import Address, Deliveries, Numbers, Outcome, PartitionEnd
+from chaos.timing import now_ns
 from chaos_adapters.brokers.kafka import clients
 from chaos_adapters.brokers.kafka.clients import (
     NEVER_STORED,
@@ -20,13 +25,15 @@ from chaos_adapters.brokers.kafka.clients import (
     read_back,
 )
 
+RUN = 7
+
 
 @dataclass
 class FakeMessage:
     """confluent_kafka.Message."""
 
     at: int | None = 0
-    place: int = 0
+    place: int | None = 0
     body: bytes | None = b"x"
     problem: KafkaError | None = None
 
@@ -36,7 +43,7 @@ class FakeMessage:
     def partition(self) -> int | None:
         return self.at
 
-    def offset(self) -> int:
+    def offset(self) -> int | None:
         return self.place
 
     def value(self) -> bytes | None:
@@ -48,7 +55,9 @@ class FakeClient:
     """confluent_kafka.Producer and Consumer, as far as they are used."""
 
     settings: dict[str, Any]
-    taken: list[tuple[bytes, bytes | None, Callable[..., None]]] = field(default_factory=list)
+    taken: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    reports: list[tuple[KafkaError | None, FakeMessage]] = field(default_factory=list)
+    late: list[tuple[KafkaError | None, FakeMessage]] = field(default_factory=list)
     room: int = 100
     at_once: dict[bytes, KafkaError] = field(default_factory=dict)
     incoming: list[list[FakeMessage]] = field(default_factory=list)
@@ -60,14 +69,23 @@ class FakeClient:
     callbacks: dict[str, Callable[..., None]] = field(default_factory=dict)
     assigned: list[tuple[int, int]] = field(default_factory=list)
 
-    def produce(self, topic: str, body: bytes, key: bytes | None, on_delivery: Any) -> None:
+    def produce(self, topic: str, body: bytes, key: bytes | None) -> None:
         if body in self.at_once:
             raise KafkaException(self.at_once[body])
         if len(self.taken) >= self.room:
             raise BufferError("Local: Queue full")
-        self.taken.append((body, key, on_delivery))
+        self.taken.append((body, key))
+
+    def report(self, error: KafkaError | None, message: FakeMessage) -> None:
+        """Have this told at the next poll."""
+        self.reports.append((error, message))
+
+    def _tell(self) -> None:
+        while self.reports:
+            self.settings["on_delivery"](*self.reports.pop(0))
 
     def poll(self, timeout_s: float) -> FakeMessage | None:
+        self._tell()
         if not self.incoming:
             return None
         first, *rest = self.incoming.pop(0)
@@ -106,8 +124,13 @@ class FakeClient:
 
         return [TopicPartition("t", each.partition, now(each.partition)) for each in where]
 
-    def flush(self, timeout_s: float) -> None:
+    def flush(self, timeout_s: float) -> int:
+        """One message after the other comes back late."""
         self.done.append("flush")
+        self._tell()
+        if self.late:
+            self.reports.append(self.late.pop(0))
+        return len(self.reports) + len(self.late)
 
     def close(self) -> None:
         self.done.append("close")
@@ -133,12 +156,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeClient]:
 @dataclass
 class Sink:
     acked: list[tuple[int, int, int]] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
     bad: list[tuple[int, int, Outcome, str]] = field(default_factory=list)
 
-    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
-        sequence, partition, offset, done_ns = ack
-        assert done_ns > 0
-        self.acked.append((sequence, partition, offset))
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
+        columns = [np.array(column, np.int64).tolist() for column in (sequences, partitions)]
+        self.acked += zip(*columns, list(offsets), strict=True)
+        self.times += [done_ns] * len(sequences)
 
     def failed(
         self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str
@@ -151,17 +177,64 @@ def sink() -> Sink:
     return Sink()
 
 
+def sent(count: int, first: int = 0) -> list[bytes]:
+    """Bodies as a worker has them; the number is read off them."""
+    return message.encode(RUN, 0, first, np.arange(count), 0, 60)
+
+
 def test_an_acknowledgement_is_of_the_message_it_belongs_to(
     made: list[FakeClient], sink: Sink
 ) -> None:
     """Whatever the order in which delivery reports come."""
     producer = KafkaProducer({}, "t", sink)
-    assert producer.send(7, [b"k", None, b"k"], [b"a", b"b", b"c"]) == 3
-    assert [key for _, key, _ in made[0].taken] == [b"k", None, b"k"]
+    bodies = sent(3, first=7)
+    assert producer.send(7, [b"k", None, b"k"], bodies) == 3
+    assert made[0].taken == [(bodies[0], b"k"), (bodies[1], None), (bodies[2], b"k")]
     for index, offset in ((2, 31), (0, 30), (1, 9)):
-        made[0].taken[index][2](None, FakeMessage(index, offset))
+        made[0].report(None, FakeMessage(index, offset, bodies[index]))
+    producer.poll(0)
     assert sink.acked == [(9, 2, 31), (7, 0, 30), (8, 1, 9)]
     assert sink.bad == []
+    producer.poll(0)
+    assert len(sink.acked) == 3
+
+
+@given(numbers=st.lists(st.integers(0, 2**62), min_size=1), size=st.integers(48, 300))
+def test_a_number_is_read_off_a_body_of_any_size(numbers: list[int], size: int) -> None:
+    """Of several sizes at once, too; zeros at an end of a number are part of it."""
+    bodies = [message.encode(RUN, 1, n, np.array([0]), 0, size + n % 7)[0] for n in numbers]
+    sink = Sink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clients, "Producer", FakeClient)
+        producer = KafkaProducer({}, "t", sink)
+        for body in bodies:
+            producer.client.report(None, FakeMessage(0, 1, body))  # type: ignore[attr-defined]
+        producer.poll(0)
+    assert [sequence for sequence, *_ in sink.acked] == numbers
+
+
+def test_a_broker_that_tells_no_offset_is_recorded_so(made: list[FakeClient], sink: Sink) -> None:
+    """As with acks=0: -1, also beside messages that have one."""
+    producer = KafkaProducer({"acks": 0}, "t", sink)
+    bodies = sent(2)
+    made[0].report(None, FakeMessage(0, None, bodies[0]))
+    made[0].report(None, FakeMessage(0, 4, bodies[1]))
+    producer.poll(0)
+    assert sink.acked == [(0, 0, -1), (1, 0, 4)]
+
+
+def test_an_acknowledgement_is_dated_when_it_was_reported(
+    made: list[FakeClient], sink: Sink
+) -> None:
+    """Not before the poll that told of it began, and not after that poll returned."""
+    producer = KafkaProducer({}, "t", sink)
+    bounds = []
+    for body in sent(3):
+        made[0].report(None, FakeMessage(0, 0, body))
+        before_ns = now_ns()
+        producer.poll(0)
+        bounds.append((before_ns, now_ns()))
+    assert all(low <= at <= high for at, (low, high) in zip(sink.times, bounds, strict=True))
 
 
 REFUSED = [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE]
@@ -183,16 +256,18 @@ def test_what_is_surely_not_stored_is_refused(
     made: list[FakeClient], sink: Sink, code: int
 ) -> None:
     """It must never appear; its name is the reason."""
-    KafkaProducer({}, "t", sink).send(7, [None], [b"a"])
-    made[0].taken[0][2](KafkaError(code), FakeMessage(2, -1001))
+    producer = KafkaProducer({}, "t", sink)
+    made[0].report(KafkaError(code), FakeMessage(2, None, sent(1, first=7)[0]))
+    producer.poll(0)
     assert sink.bad == [(7, 2, Outcome.REFUSED, KafkaError(code).name())]
 
 
 @pytest.mark.parametrize("code", OPEN)
 def test_everything_else_leaves_it_open(made: list[FakeClient], sink: Sink, code: int) -> None:
     """A retry may have been refused after an earlier try was stored: it may appear or not."""
-    KafkaProducer({}, "t", sink).send(7, [None], [b"a"])
-    made[0].taken[0][2](KafkaError(code), FakeMessage(None, -1001))
+    producer = KafkaProducer({}, "t", sink)
+    made[0].report(KafkaError(code), FakeMessage(None, None, sent(1, first=7)[0]))
+    producer.poll(0)
     assert sink.bad == [(7, -1, Outcome.INDETERMINATE, KafkaError(code).name())]
     assert code not in NEVER_STORED
 
@@ -212,7 +287,7 @@ def test_a_full_queue_takes_no_more(made: list[FakeClient], sink: Sink) -> None:
     assert producer.send(2, [None] * 2, [b"c", b"d"]) == 0
     made[0].room = 9
     assert producer.send(2, [None] * 2, [b"c", b"d"]) == 2
-    assert [body for body, _, _ in made[0].taken] == [b"a", b"b", b"c", b"d"]
+    assert [body for body, _ in made[0].taken] == [b"a", b"b", b"c", b"d"]
     assert sink.bad == []
 
 
@@ -227,25 +302,37 @@ def test_what_the_client_refuses_at_once_is_told_while_polling(
     producer.poll(0)
     producer.poll(0)
     assert sink.bad == [(5, -1, Outcome.REFUSED, "MSG_SIZE_TOO_LARGE")]
-    assert [body for body, _, _ in made[0].taken] == [b"a", b"c"]
+    assert [body for body, _ in made[0].taken] == [b"a", b"c"]
 
 
 def test_closing_waits_for_reports_and_tells_what_is_left(
     made: list[FakeClient], sink: Sink
 ) -> None:
-    """What was refused at once is not forgotten."""
+    """What was refused at once is not forgotten, and each report is dated when it comes."""
     producer = KafkaProducer({}, "t", sink)
     made[0].at_once[b"a"] = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
     producer.send(0, [None], [b"a"])
-    producer.close(1)
-    assert made[0].done == ["flush"]
+    made[0].late = [(None, FakeMessage(0, at, body)) for at, body in enumerate(sent(3, first=1))]
+    producer.close(5)
     assert [sequence for sequence, *_ in sink.bad] == [0]
+    assert [sequence for sequence, *_ in sink.acked] == [1, 2, 3]
+    assert len(set(sink.times)) == 3
+
+
+def test_closing_ends_in_time(made: list[FakeClient], sink: Sink) -> None:
+    """What is still open then is never reported."""
+    producer = KafkaProducer({}, "t", sink)
+    made[0].late = [(None, FakeMessage(0, 0, body)) for body in sent(3)]
+    producer.close(0)
+    assert made[0].done == ["flush"]
+    assert sink.acked == []
 
 
 def test_settings_of_the_experiment_have_the_last_word(made: list[FakeClient], sink: Sink) -> None:
     """Any client setting is passed through."""
     KafkaProducer({"acks": 1, "reconnect.backoff.max.ms": 5}, "t", sink)
-    assert made[0].settings == {"acks": 1, "reconnect.backoff.max.ms": 5}
+    settings = {key: value for key, value in made[0].settings.items() if key != "on_delivery"}
+    assert settings == {"acks": 1, "reconnect.backoff.max.ms": 5}
     KafkaConsumer({"auto.offset.reset": "latest", "group.id": "g"}, "t")
     assert made[1].settings["auto.offset.reset"] == "latest"
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from chaos import message
 from chaos.errors import ClusterError, Fenced
-from chaos.spi import Outcome, Transactions
+from chaos.spi import Numbers, Outcome, Transactions
 from chaos_adapters.brokers.kafka import clients
 from chaos_adapters.brokers.kafka.transactions import TransactionalProducer
 
@@ -22,6 +24,10 @@ class Report:
 
     at: int
     place: int
+    body: bytes
+
+    def value(self) -> bytes:
+        return self.body
 
     def partition(self) -> int:
         return self.at
@@ -38,7 +44,7 @@ class FakeClient:
     said: list[str] = field(default_factory=list)
     answers: deque[KafkaError | None] = field(default_factory=deque)
     """What the next commits and roll-backs raise."""
-    open: list[Callable[..., None]] = field(default_factory=list)
+    open: list[bytes] = field(default_factory=list)
     offset: int = 0
     failing: KafkaError | None = None
 
@@ -60,13 +66,13 @@ class FakeClient:
         if error is not None:
             raise KafkaException(error)
 
-    def produce(self, topic: str, body: bytes, key: bytes | None, on_delivery: Any) -> None:
-        self.open.append(on_delivery)
+    def produce(self, topic: str, body: bytes, key: bytes | None) -> None:
+        self.open.append(body)
 
     def poll(self, timeout_s: float) -> None:
-        reports, self.open = self.open, []
-        for report in reports:
-            report(self.failing, Report(0, self.offset))
+        bodies, self.open = self.open, []
+        for body in bodies:
+            self.settings["on_delivery"](self.failing, Report(0, self.offset, body))
             self.offset += 1
 
     def flush(self, timeout_s: float) -> None:
@@ -81,8 +87,10 @@ class Sink:
     acked: list[tuple[int, int]] = field(default_factory=list)
     bad: list[tuple[int, Outcome]] = field(default_factory=list)
 
-    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
-        self.acked.append((ack[0], ack[2]))
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
+        self.acked += zip(sequences, offsets, strict=True)
 
     def failed(
         self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str
@@ -114,6 +122,10 @@ def make(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> Make:
     return made
 
 
+def bodies(first: int, count: int = 1) -> list[bytes]:
+    return message.encode(7, 0, first, np.arange(count), 0, 60)
+
+
 def send(producer: TransactionalProducer, first: int, count: int) -> int:
     """Offer messages until all are taken or nothing moves any more; how many were taken."""
     taken = 0
@@ -121,7 +133,7 @@ def send(producer: TransactionalProducer, first: int, count: int) -> int:
         if taken == count:
             break
         left = count - taken
-        taken += producer.send(first + taken, [None] * left, [b"x"] * left)
+        taken += producer.send(first + taken, [None] * left, bodies(first + taken, left))
         producer.poll(0)
     return taken
 
@@ -163,10 +175,10 @@ def test_a_commit_that_times_out_is_tried_again_and_nothing_is_sent_meanwhile(
     """librdkafka allows to call it again; the outcome is not known until then."""
     producer, client = make(messages=1)
     client.answers.extend([error(KafkaError._TIMED_OUT, retriable=True)] * 2)
-    assert producer.send(0, [None], [b"x"]) == 1
+    assert producer.send(0, [None], bodies(0)) == 1
     producer.poll(0)
     producer.poll(0)
-    assert producer.send(1, [None], [b"x"]) == 0
+    assert producer.send(1, [None], bodies(1)) == 0
     assert sink.acked == []
     producer.poll(0)
     producer.poll(0)
@@ -193,8 +205,8 @@ def test_reports_of_a_rolled_back_transaction_do_not_count_in_the_next(
     producer.poll(0)
     producer.poll(0)
     sink.acked.clear()
-    assert producer.send(2, [None], [b"x"]) == 1
-    producer.acknowledged((1, 0, 99, 1))
+    assert producer.send(2, [None], bodies(2)) == 1
+    producer.acknowledged([1], [0], [99], 1)
     producer.failed(0, 0, 1, Outcome.INDETERMINATE, "late")
     producer.close(1)
     assert [sequence for sequence, _ in sink.acked] == [2]
@@ -208,7 +220,7 @@ def test_fenced_while_it_commits_nobody_knows(make: Make, sink: Sink, code: int)
     """The commit may have been carried out before."""
     producer, client = make(messages=1)
     client.answers.append(error(code, fatal=True))
-    producer.send(0, [None], [b"x"])
+    producer.send(0, [None], bodies(0))
     with pytest.raises(Fenced):
         producer.close(1)
     assert sink.bad == [(0, Outcome.INDETERMINATE)]
@@ -218,7 +230,7 @@ def test_fenced_before_a_commit_was_tried_it_never_counts(make: Make, sink: Sink
     """Who fences a producer rolls its transaction back first."""
     producer, client = make(messages=1, abort=1.0)
     client.answers.append(error(KafkaError._FENCED, fatal=True))
-    producer.send(0, [None], [b"x"])
+    producer.send(0, [None], bodies(0))
     with pytest.raises(Fenced):
         producer.close(1)
     assert sink.bad == [(0, Outcome.ABORTED)]
@@ -228,7 +240,7 @@ def test_a_fatal_error_that_is_no_fencing_ends_the_client(make: Make, sink: Sink
     """It cannot go on, and what it sent last is open."""
     producer, client = make(messages=1)
     client.answers.append(error(KafkaError._FATAL, fatal=True))
-    producer.send(0, [None], [b"x"])
+    producer.send(0, [None], bodies(0))
     with pytest.raises(ClusterError) as caught:
         producer.close(1)
     assert not isinstance(caught.value, Fenced)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chaos import message
 from chaos.message import SMALLEST, decode, encode
+from chaos.spi import NUMBER_AT
 
 RUN = 0xFEDC_BA98_7654_3210
 runs = st.integers(0, 2**64 - 1)
@@ -113,6 +114,7 @@ def test_the_layout_is_the_documented_one() -> None:
     fields = [(4, 4, 3), (8, 8, RUN), (16, 8, 5), (24, 8, 11), (32, 8, 12), (40, 4, 100)]
     for start, length, value in fields:
         assert int.from_bytes(body[start : start + length], "little") == value
+    assert NUMBER_AT == 16
     assert body[44:96] == bytes(range(52))
     assert int.from_bytes(body[96:], "little") == zlib.crc32(body[:96])
 

@@ -19,7 +19,7 @@ from enum import Enum, auto
 from confluent_kafka import KafkaError, KafkaException
 
 from chaos.errors import ClusterError, Fenced
-from chaos.spi import Outcome, SendSink, Settings, Transactions
+from chaos.spi import Numbers, Outcome, SendSink, Settings, Transactions
 from chaos.timing import now_ns
 from chaos_adapters.brokers.kafka.clients import KafkaProducer
 
@@ -45,15 +45,22 @@ class _Transaction:
     first: int
     abort: bool
     count: int = 0
-    acks: list[tuple[int, int, int, int]] = field(default_factory=list)
+    acks: list[tuple[int, int, int]] = field(default_factory=list)
     failures: list[tuple[int, int, Outcome, str]] = field(default_factory=list)
     why: str = "rolled back on purpose"
     asked: bool = False
     """Whether a commit was tried, so that it may have happened."""
 
-    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
-        """It is stored, but not yet valid."""
-        self.acks.append(ack)
+    def acknowledged(
+        self,
+        sequences: Numbers,
+        partitions: Numbers,
+        offsets: Numbers,
+        done_ns: int,  # noqa: ARG002
+    ) -> None:
+        """They are stored, but not yet valid; late reports of one that was rolled back are not."""
+        rows = zip(sequences, partitions, offsets, strict=True)
+        self.acks += [row for row in rows if row[0] >= self.first]
 
     def failed(
         self,
@@ -69,15 +76,16 @@ class _Transaction:
     def committed(self, sink: SendSink) -> None:
         """All that was stored is valid from now on."""
         done_ns = now_ns()
-        for sequence, partition, offset, _ in self.acks:
-            sink.acknowledged((sequence, partition, offset, done_ns))
+        if self.acks:
+            sequences, partitions, offsets = zip(*self.acks, strict=True)
+            sink.acknowledged(sequences, partitions, offsets, done_ns)
         for sequence, partition, outcome, reason in self.failures:
             sink.failed(sequence, partition, done_ns, outcome, reason)
 
     def over(self, sink: SendSink, outcome: Outcome, reason: str) -> None:
         """None of it counts (ABORTED), or nobody knows (INDETERMINATE)."""
         done_ns = now_ns()
-        where = {sequence: partition for sequence, partition, _, _ in self.acks}
+        where = {sequence: partition for sequence, partition, _ in self.acks}
         for sequence in range(self.first, self.first + self.count):
             sink.failed(sequence, where.get(sequence, -1), done_ns, outcome, reason)
 
@@ -103,10 +111,11 @@ class TransactionalProducer:
         except KafkaException as error:
             raise ClusterError(f"Kafka producer cannot register: {error.args[0]}") from error
 
-    def acknowledged(self, ack: tuple[int, int, int, int], /) -> None:
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
         """See SendSink: kept until its transaction ends."""
-        if ack[0] >= self._now.first:  # else a late report of one that was rolled back
-            self._now.acknowledged(ack)
+        self._now.acknowledged(sequences, partitions, offsets, done_ns)
 
     def failed(
         self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str

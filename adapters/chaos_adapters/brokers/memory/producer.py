@@ -159,6 +159,7 @@ class MemoryProducer:
             del lane.batches[head["id"]]
             self._fail(batch, Outcome.REFUSED, head["error"])
             return
+        sequences, offsets = [], []
         for index, offset in enumerate(head["answers"]):
             sequence = batch.sequences[index]
             if offset is None or sequence is None:
@@ -168,7 +169,10 @@ class MemoryProducer:
             if offset == REFUSED:
                 self._sink.failed(sequence, batch.partition, now, Outcome.REFUSED, "refused")
             else:
-                self._sink.acknowledged((sequence, batch.partition, offset, now))
+                sequences.append(sequence)
+                offsets.append(offset)
+        if sequences:
+            self._sink.acknowledged(sequences, [batch.partition] * len(sequences), offsets, now)
         if not any(sequence is not None for sequence in batch.sequences):
             del lane.batches[head["id"]]
 
