@@ -151,10 +151,11 @@ from chaos_verifiers.availability import Availability
 from chaos_verifiers.duplication import Duplication
 from chaos_verifiers.failover import Failover
 from chaos_verifiers.loss import Loss
+from chaos_verifiers.ordering import Ordering
 from chaos_verifiers.phantoms import Phantoms
 verifiers = {
     "loss": Loss(), "duplication": Duplication(), "phantoms": Phantoms(),
-    "failover": Failover(), "availability": Availability(),
+    "failover": Failover(), "availability": Availability(), "ordering": Ordering(),
 }
 judge(Path(sys.argv[1]), verifiers, [])
 """
