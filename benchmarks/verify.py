@@ -43,7 +43,9 @@ Numbers = NDArray[np.int64]
 
 def plant(each: int) -> dict[str, Numbers]:
     """Which messages of producer 0 are wrong, by kind; all different, all before the outage."""
-    kinds = ("lost", "skipped", "stored twice", "delivered twice", "refused", "damaged")
+    kinds = (
+        "lost", "skipped", "stored twice", "delivered twice", "refused", "damaged", "out of order",
+    )  # fmt: skip
     spread = np.linspace(each // 100, each // 3, PLANTED * len(kinds)).astype(np.int64)
     return {kind: spread[index :: len(kinds)] for index, kind in enumerate(kinds)}
 
@@ -82,6 +84,13 @@ def _offset(producer: int, sequence: Numbers) -> Numbers:
     return sequence // PARTITIONS * PRODUCERS + producer
 
 
+def _swapped(each: int, producer: Numbers | int, sequence: Numbers) -> Numbers:
+    """Sequences as they lie in their partition: the planted ones change places with the next."""
+    late = plant(each)["out of order"]
+    steps = np.isin(sequence, late).astype(np.int64) - np.isin(sequence - PARTITIONS, late)
+    return sequence + np.where(np.equal(producer, 0), steps * PARTITIONS, 0)
+
+
 def _write_sends(run: Path, producer: int, each: int, outage_ns: int) -> None:
     writer = Writer(stream_path(run, f"producer-{producer}", "sends"), "sends")
     writer.write(metadata={RESERVED: b"%d" % each})
@@ -100,7 +109,8 @@ def _write_sends(run: Path, producer: int, each: int, outage_ns: int) -> None:
         done_ns = np.where(out, np.maximum(done_ns, outage_ns + int(OUTAGE_S * 1e9)), done_ns)
         outcome = np.where(np.isin(sequence, refused), int(Outcome.REFUSED), int(Outcome.OK))
         writer.write([
-            sequence, sequence % 1000, partition, _offset(producer, sequence), due_ns,
+            sequence, sequence % 1000, partition,
+            _offset(producer, _swapped(each, producer, sequence)), due_ns,
             due_ns + 1000, done_ns, outcome,
         ])  # fmt: skip
     writer.write(metadata={RESERVED: b"%d" % each, FINAL: b"1"})
@@ -111,10 +121,9 @@ def _write_copies(run: Path, client: str, table: str, each: int, reader: int | N
     """All copies in the order of sequence numbers; a consumer sees every second partition."""
     planted = plant(each)
     missing = planted["lost"]
-    again = planted["stored twice"]
+    again = planted["delivered twice"][: PLANTED * (table == "deliveries")]
     if table == "deliveries":
         missing = np.concatenate([missing, planted["skipped"]])
-        again = np.concatenate([again, planted["delivered twice"]])
     writer = Writer(stream_path(run, client, table), table)
     for start in range(0, each, ROWS // PRODUCERS):
         block = np.arange(start, min(start + ROWS // PRODUCERS, each))
@@ -127,20 +136,29 @@ def _write_copies(run: Path, client: str, table: str, each: int, reader: int | N
         if reader is not None:
             keep &= sequence % PARTITIONS % CONSUMERS == reader
         sequence, producer, repeated = sequence[keep], producer[keep], repeated[keep]
-        offset = _offset(producer, sequence)
-        # The second stored copy lies behind everything else.
-        offset = np.where(repeated & np.isin(sequence, planted["stored twice"]),
-                          10 * each + sequence, offset)  # fmt: skip
-        due_ns = _due_ns(producer, sequence)
+        offset = _offset(producer, _swapped(each, producer, sequence))
+        order = np.argsort(offset, kind="stable")
         damaged = (producer == 0) & np.isin(sequence, planted["damaged"])
-        writer.write([
-            producer, sequence, sequence % PARTITIONS, offset, due_ns,
-            np.maximum.accumulate(due_ns) + 5_000_000, np.zeros(len(sequence), np.bool_), ~damaged,
-        ])  # fmt: skip
+        _write_rows(writer, *(some[order] for some in (producer, sequence, offset, ~damaged)))
+    # The second copies lie behind everything else.
+    twice = planted["stored twice"]
+    if reader is not None:
+        twice = twice[twice % PARTITIONS % CONSUMERS == reader]
+    _write_rows(writer, 0 * twice, twice, 10 * each + twice, twice >= 0)
     ends = [[number, 0, 20 * each, 20 * each] for number in range(PARTITIONS)]
     more = {ENDS: json.dumps(ends).encode()} if table == "stored" else {}
     writer.write(metadata={FINAL: b"1", **more})
     writer.close()
+
+
+def _write_rows(
+    writer: Writer, producer: Numbers, sequence: Numbers, offset: Numbers, intact: Numbers
+) -> None:
+    due_ns = _due_ns(producer, sequence)
+    writer.write([
+        producer, sequence, sequence % PARTITIONS, offset, due_ns,
+        np.maximum.accumulate(due_ns) + 5_000_000, np.zeros(len(sequence), np.bool_), intact,
+    ])  # fmt: skip
 
 
 _JUDGE = """
@@ -151,10 +169,11 @@ from chaos_verifiers.availability import Availability
 from chaos_verifiers.duplication import Duplication
 from chaos_verifiers.failover import Failover
 from chaos_verifiers.loss import Loss
+from chaos_verifiers.ordering import Ordering
 from chaos_verifiers.phantoms import Phantoms
 verifiers = {
     "loss": Loss(), "duplication": Duplication(), "phantoms": Phantoms(),
-    "failover": Failover(), "availability": Availability(),
+    "failover": Failover(), "availability": Availability(), "ordering": Ordering(),
 }
 judge(Path(sys.argv[1]), verifiers, [])
 """
@@ -195,6 +214,8 @@ def check(run: Path, document: Document, messages: int) -> None:
     expected = {kind: set(numbers.tolist()) for kind, numbers in planted.items()}
     # What is damaged everywhere is lost, too.
     expected["lost"] |= expected["damaged"]
+    late = expected.pop("out of order")
+    expected |= {"stored out of order": late, "delivered out of order": late}
     if named != expected:
         wrong = {k: named.get(k, set()) ^ expected.get(k, set()) for k in named | expected}
         raise SystemExit(f"named and planted anomalies differ: {wrong}")
@@ -206,7 +227,7 @@ def check(run: Path, document: Document, messages: int) -> None:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    RUN = Path(tempfile.gettempdir()) / f"mqchaos-verify-{count}"
+    RUN = Path(tempfile.gettempdir()) / f"mqchaos-verify-2-{count}"
     if not (RUN / "complete").exists():
         RUN.mkdir(exist_ok=True)
         generate(RUN, count)
@@ -217,5 +238,5 @@ if __name__ == "__main__":
     size_mb = sum(path.stat().st_size for path in (RUN / "history").iterdir()) / 1e6
     print(f"{count:,} sends, deliveries and stored rows each, {size_mb:,.0f} MB of history")
     print(f"plain reading of all columns  {read_s:6.2f} s  {read_mib:6.0f} MiB")
-    print(f"verify, all five verifiers    {judge_s:6.2f} s  {judge_mib:6.0f} MiB")
+    print(f"verify, all verifiers         {judge_s:6.2f} s  {judge_mib:6.0f} MiB")
     print(f"ratio {judge_s / read_s:.2f}; the planted anomalies were named, and nothing else")

@@ -38,6 +38,7 @@ _LABELLED = (
     Question.LOSS,
     Question.DUPLICATION,
     Question.PHANTOMS,
+    Question.ORDERING,
 )
 """Questions for which settings promise something."""
 

@@ -210,6 +210,7 @@ class Question(StrEnum):
     LOSS = "loss"
     DUPLICATION = "duplication"
     PHANTOMS = "phantoms"
+    ORDERING = "ordering"
     FAILOVER = "failover"
     AVAILABILITY = "availability"
 

@@ -8,6 +8,7 @@ from chaos.spi import Settings
 from chaos_adapters.brokers.kafka import Kafka, Topic
 
 SAFE_TOPIC: Settings = {"min.insync.replicas": 2}
+IN_FLIGHT = "max.in.flight.requests.per.connection"
 SAFE_PRODUCER: Settings = {"acks": "all", "enable.idempotence": True}
 
 
@@ -78,7 +79,25 @@ def test_an_unclean_election_loses(value: bool | str) -> None:
                                       {"enable.idempotence": "false"}])  # fmt: skip
 def test_without_idempotence_messages_are_stored_twice(producer: Settings) -> None:
     """It is librdkafka's default to be without."""
+    assert told(producer=producer) == [
+        "duplication enable.idempotence=false",
+        f"ordering enable.idempotence=false, {IN_FLIGHT}=1000000",
+    ]
+
+
+@pytest.mark.parametrize("producer", [
+    {IN_FLIGHT: 1}, {"max.in.flight": "1"}, {IN_FLIGHT: 5, "max.in.flight": 1}, {"retries": 0},
+    {"message.send.max.retries": "0"},
+])  # fmt: skip
+def test_one_request_at_a_time_or_no_second_try_keeps_the_order(producer: Settings) -> None:
+    """Whatever the setting is called; librdkafka takes the last of two names."""
     assert told(producer=producer) == ["duplication enable.idempotence=false"]
+
+
+def test_several_requests_at_a_time_reorder() -> None:
+    """A second try overtakes nobody, but is overtaken."""
+    found = told(producer={"max.in.flight": 2, "retries": 1})
+    assert f"ordering enable.idempotence=false, {IN_FLIGHT}=2" in found
 
 
 @pytest.mark.parametrize("value", ["latest", "largest", "end"])
@@ -93,4 +112,5 @@ def test_all_that_hold_are_told() -> None:
     found = told(topic={}, producer={"acks": 1, "enable.idempotence": False})
     assert found == [
         "loss acks=1", "loss min.insync.replicas=1", "duplication enable.idempotence=false",
+        f"ordering enable.idempotence=false, {IN_FLIGHT}=1000000",
     ]  # fmt: skip

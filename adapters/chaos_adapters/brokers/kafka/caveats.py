@@ -15,6 +15,11 @@ from chaos.spi import Caveat, Settings
 if TYPE_CHECKING:
     from chaos_adapters.brokers.kafka import Kafka, Topic
 
+_IN_FLIGHT = (
+    "max.in.flight.requests.per.connection", "max.in.flight",
+)  # fmt: skip
+_RETRIES = ("message.send.max.retries", "retries")
+
 
 def caveats(
     broker: Kafka, stream: Topic, producer: Settings, consumer: Settings
@@ -24,6 +29,7 @@ def caveats(
     return [
         *_loss(stream, topic, producer),
         *_duplication(producer),
+        *_ordering(producer),
         *_skipping(consumer),
         *_unsure(consumer),
     ]
@@ -47,10 +53,30 @@ def _loss(stream: Topic, topic: Settings, producer: Settings) -> Iterator[Caveat
         yield Caveat("loss", "unclean.leader.election.enable=true", why)
 
 
+def _idempotent(producer: Settings) -> bool:
+    return str(producer.get("enable.idempotence", "false")).lower() == "true"
+
+
 def _duplication(producer: Settings) -> Iterator[Caveat]:
-    if str(producer.get("enable.idempotence", "false")).lower() != "true":
+    if not _idempotent(producer):
         why = "a retry after a lost acknowledgement stores the message again"
         yield Caveat("duplication", "enable.idempotence=false", why)
+
+
+def _ordering(producer: Settings) -> Iterator[Caveat]:
+    """With one request at a time, or without a second try, nothing can overtake."""
+    if _idempotent(producer):
+        return
+    most = _last(producer, _IN_FLIGHT, 1_000_000)
+    if int(most) > 1 and int(_last(producer, _RETRIES, 2_147_483_647)) > 0:
+        why = "a batch that is tried again is stored behind those that were sent after it"
+        yield Caveat("ordering", f"enable.idempotence=false, {_IN_FLIGHT[0]}={most}", why)
+
+
+def _last(settings: Settings, names: Sequence[str], default: int) -> str | int | float | bool:
+    """The value of a setting that has several names: the one that was set last counts."""
+    given = [value for name, value in settings.items() if name in names]
+    return given[-1] if given else default
 
 
 def _skipping(consumer: Settings) -> Iterator[Caveat]:

@@ -48,7 +48,7 @@ _WHY = {
     "lose": (Question.LOSS, "some messages are acknowledged and not stored"),
     "silent": (Question.AVAILABILITY, "some messages are stored and never answered"),
     "repeat": (Question.DUPLICATION, "some messages are stored twice"),
-    "reorder": ("ordering", "some messages change places with the next one"),
+    "reorder": (Question.ORDERING, "some messages change places with the next one"),
     "invent": (Question.PHANTOMS, "some messages that nobody sent are added"),
     "damage": (Question.LOSS, "some messages are stored with a wrong byte"),
     "redeliver": (Question.DUPLICATION, "some messages are delivered twice"),
