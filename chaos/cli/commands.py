@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chaos.cli import DEBUG, doctor, inspect, lifecycle, run, verify
+from chaos.cli import DEBUG, doctor, inspect, lifecycle, report, run, verify
 
 app = typer.Typer(
     name="chaos",
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (run, lifecycle, verify, inspect, doctor):
+for part in (run, lifecycle, verify, report, inspect, doctor):
     app.add_typer(part.app)
 
 

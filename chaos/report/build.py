@@ -18,25 +18,18 @@ from chaos import verdict as report
 from chaos.errors import HistoryError
 from chaos.facts import EVENTS, Story, tell
 from chaos.history.events import read_events
-from chaos.report import evidence, series, stages, words
+from chaos.report import evidence, series, stages, tables, words
 from chaos.report.evidence import Digest
 from chaos.report.model import (
-    Answered,
-    EventLine,
-    EvidenceTable,
-    FaultLine,
-    FigureLine,
     Page,
     Pairs,
-    Table,
     Tile,
 )  # fmt: skip
 from chaos.report.series import Axis, Latency, Series
 from chaos.report.timeline import MOST_PARTITIONS, Clock, View, Watched, lanes
 from chaos.spi import Json, Verdict
-from chaos.ui.progress import Progress
-from chaos.ui.text import figures, listed, number
-from chaos.verdict import Answer, Document, FaultRow, FigureRow
+from chaos.ui.text import listed
+from chaos.verdict import Answer, Document
 
 FILE = "report.html"
 _MOST_EVENTS = 2000
@@ -64,38 +57,39 @@ class _Run:
     watched: Watched
 
 
-def build(directory: Path) -> Page:
+def build_page(directory: Path) -> Page:
     """The page of a run. Raises HistoryError when there is no history or it cannot be read."""
     run = _read(directory)
     document, clock = run.document, run.clock
     answers = sorted(document.questions, key=lambda answer: _GRAVEST.index(answer.verdict))
+    known = words.Known(document.faults, run.story.leaders, clock)
     groups = stages.groups(
         stages.rows(document),
         {each.id: (words.title(each), each.attempt_ns) for each in document.faults
          if each.attempt_ns is not None},
         document.load_ended_ns,
     )  # fmt: skip
-    events = tuple(_events(run.events))
+    events = tuple(tables.events(run.events))
     return Page(
         name=document.name or directory.resolve().name,
         about=str(run.experiment.get("about", "")),
         verdict=document.verdict.value,
         lead=tuple(words.lead(document)),
-        wrong=tuple(words.wrong(document, run.digests, clock)),
+        wrong=tuple(words.wrong(document, run.digests, known)),
         tiles=tuple(_tiles(answers)),
         head=tuple(_head(run)),
         reproduce=_reproduce(run),
         plots=_plots(run),
         ticks=_ticks(clock),
         lanes=tuple(_lanes(run)),
-        lanes_note=_left_out(len(run.watched.partitions), MOST_PARTITIONS, "partitions"),
+        lanes_note=tables.left_out(len(run.watched.partitions), MOST_PARTITIONS, "partitions"),
         stages=tuple(groups[: stages.MOST_GROUPS]),
-        stages_note=_left_out(len(groups), stages.MOST_GROUPS, "failovers"),
-        questions=tuple(_answered(answer, document) for answer in answers),
-        faults=tuple(_fault(fault, clock) for fault in document.faults),
-        evidence=_evidence(run.digests, clock),
+        stages_note=tables.left_out(len(groups), stages.MOST_GROUPS, "failovers"),
+        questions=tuple(tables.answered(answer, document) for answer in answers),
+        faults=tuple(tables.fault(fault, clock) for fault in document.faults),
+        evidence=tables.evidence(run.digests, clock),
         events=tuple(events[place] for place in evidence.sample(len(events), _MOST_EVENTS)),
-        events_note=_left_out(len(events), _MOST_EVENTS, "events"),
+        events_note=tables.left_out(len(events), _MOST_EVENTS, "events"),
         preconditions=document.preconditions,
         settings=tuple(_settings(run)),
         files=tuple(_files(directory)),
@@ -194,11 +188,7 @@ def _tiles(answers: Iterable[Answer]) -> Iterator[Tile]:
     for answer in answers:
         if answer.figures:
             first = next((each for each in answer.figures if each.ok is False), answer.figures[0])
-            yield Tile(first.name, _value(first), answer.name, answer.verdict.value)
-
-
-def _value(figure: FigureRow) -> str:
-    return "not known" if figure.value is None else number(figure.value, figure.unit)
+            yield Tile(first.name, tables.value_of(first), answer.name, answer.verdict.value)
 
 
 # --------------------------------------------------------------------------- plots and lanes
@@ -260,110 +250,6 @@ def _ticks(clock: Clock) -> tuple[float, ...]:
 def _lanes(run: _Run) -> Iterable[Any]:
     phases = [(e["phase"], e["time_ns"]) for e in run.events if e["kind"] == "phase"]
     return lanes(run.clock, phases, run.story.faults.values(), run.digests, run.watched)
-
-
-def _left_out(count: int, most: int, what: str) -> str:
-    return f"{most:,} of {count:,} {what} are shown." if count > most else ""
-
-
-# --------------------------------------------------------------------------- answers, faults
-
-
-def _answered(answer: Answer, document: Document) -> Answered:
-    return Answered(
-        answer.name, answer.question, answer.verdict.value, answer.why, answer.label or "",
-        tuple((caveat.setting, caveat.why) for caveat in answer.caveats),
-        tuple(
-            FigureLine(each.name, _value(each), each.threshold, _KEPT[each.ok])
-            for each in answer.figures
-        ),
-        _details(answer.details, document.started_ns),
-    )  # fmt: skip
-
-
-def _details(rows: Sequence[Json], zero_ns: int) -> Table | None:
-    """The rows of a finding, with units instead of the ends of their names."""
-    if not rows:
-        return None
-    names = list(rows[0])
-    cells = tuple(
-        tuple(_cell(name, row.get(name), zero_ns) for name in names) for row in rows[:_MOST_DETAILS]
-    )
-    numeric = tuple(isinstance(rows[0][name], int | float) for name in names)
-    note = _left_out(len(rows), _MOST_DETAILS, "rows")
-    return Table(tuple(_column(name) for name in names), cells, numeric, note)
-
-
-def _column(name: str) -> str:
-    plain, _, unit = name.rpartition("_")
-    return (plain if unit in ("ns", "s") and plain else name).replace("_", " ")
-
-
-def _cell(name: str, value: object, zero_ns: int) -> str:
-    if name.endswith("_ns"):
-        return f"{(value - zero_ns) / 1e9:,.3f} s" if isinstance(value, int) else "never"
-    if name.endswith("_s") and isinstance(value, int | float):
-        return number(value, "s")
-    return figures({"": value}).strip()
-
-
-def _fault(fault: FaultRow, clock: Clock) -> FaultLine:
-    steps = (
-        ("attempted", fault.attempt_ns), ("injected", fault.injected_ns),
-        ("proved on", fault.effect_ns if fault.proved else None), ("healing", fault.heal_ns),
-        ("proved gone", fault.gone_ns),
-    )  # fmt: skip
-    times = tuple(
-        (name, f"{clock.at(time_ns):.3f} s" if time_ns is not None else "never")
-        for name, time_ns in steps
-    )
-    good = fault.proved and fault.gone_ns is not None
-    why = "; ".join(filter(None, (fault.why, *(
-        f"{node} ended by itself and was started again" for node in fault.consequences
-    ))))  # fmt: skip
-    return FaultLine(
-        words.title(fault), _state(fault), good, times, figures(fault.on), figures(fault.after), why
-    )
-
-
-def _state(fault: FaultRow) -> str:
-    if fault.attempt_ns is None:
-        return "not injected"
-    if not fault.healed:
-        return "NOT HEALED"
-    if not fault.proved:
-        return "effect not proved"
-    return "proved on and gone"
-
-
-# --------------------------------------------------------------------------- evidence, events
-
-
-def _evidence(digests: Sequence[Digest], clock: Clock) -> EvidenceTable:
-    rows = tuple(_message(row, clock) for digest in digests for row in digest.rows)
-    partitions = sorted({number for digest in digests for number in digest.partitions})
-    kinds = tuple((digest.kind, digest.count, len(digest.rows)) for digest in digests)
-    return EvidenceTable(_COLUMNS, kinds, rows, tuple(partitions))
-
-
-def _message(row: Json, clock: Clock) -> tuple[str | int | float | None, ...]:
-    moment_ns = evidence.moment(row)
-    ours = row["producer"] >= 0
-    return (
-        row["kind"], row["question"], row["producer"] if ours else "not ours",
-        row["sequence"] if ours else None, row["key"] if (row["key"] or 0) >= 0 else None,
-        row["partition"], row["offset"],
-        None if moment_ns is None else round(clock.at(moment_ns), 3),
-        row["outcome"], row["leader"], ", ".join(row["faults"]),
-        len(row["received"]), len(row["found"]), row["note"],
-    )  # fmt: skip
-
-
-def _events(events: Iterable[Json]) -> Iterator[EventLine]:
-    progress = Progress()
-    for event in events:
-        for line in progress.take(event):
-            yield EventLine(round(line.time_s, 3), event["kind"], line.text, line.tone.value)
 
 
 # --------------------------------------------------------------------------- settings, files

@@ -27,6 +27,7 @@ class Digest:
     question: str
     kind: str
     count: int = 0
+    acknowledged: int = 0
     first_ns: int | None = None
     last_ns: int | None = None
     partitions: Counter[int] = field(default_factory=Counter)
@@ -39,6 +40,7 @@ class Digest:
     def take(self, line: int, row: Json, axis: Axis) -> None:
         """Take in the row that stands in this line of the file."""
         self.count += 1
+        self.acknowledged += row["outcome"] == "ok"
         self._lines.append(line)
         self.faults[tuple(row["faults"])] += 1
         if row["partition"] is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from chaos.report.model import StageBar, StageGroup
 from chaos.spi import Json
-from chaos.ui.text import listed, number
+from chaos.ui.text import listed
 from chaos.verdict import Document
 
 MOST_GROUPS = 12
@@ -40,26 +40,41 @@ def groups(
     def key(stage: Json) -> tuple[str, int, str]:
         return tuple(stage[name] for name in _KEY)
 
+    by_key = {names: list(several) for names, several in groupby(sorted(stages, key=key), key=key)}
+    starts = {
+        names: faults[names[0]][1] if names[0] in faults else min(_starts(several))
+        for names, several in by_key.items()
+    }
+    spans = {
+        names: max(max(_end(stage, end_ns) for stage in several) - starts[names], 1)
+        for names, several in by_key.items()
+    }
+    # One scale for all, so that bars can be compared.
+    longest_ns = max(spans.values(), default=1)
     found = [
-        _group(*names, list(several), faults, end_ns)
-        for names, several in groupby(sorted(stages, key=key), key=key)
-    ]
+        StageGroup(
+            _title(*names, faults), spans[names] / 1e9, _length(spans[names]),
+            tuple(
+                _bar(stage, starts[names], longest_ns, end_ns)
+                for stage in sorted(several, key=lambda each: (_end(each, end_ns), each["name"]))
+            ),
+        )
+        for names, several in by_key.items()
+    ]  # fmt: skip
     return sorted(found, key=lambda group: (-group.span_s, _ALL not in group.title, group.title))
 
 
-def _group(
-    fault: str, partition: int, client: str, stages: Sequence[Json],
-    faults: Mapping[str, tuple[str, int]], end_ns: int,
-) -> StageGroup:  # fmt: skip
-    title, start_ns = faults.get(fault, (fault, min(stage["started_ns"] for stage in stages)))
-    last_ns = max(_end(stage, end_ns) for stage in stages)
-    span_ns = max(last_ns - start_ns, 1)
-    who = "all clients" if client == _ALL else client
-    bars = sorted(stages, key=lambda stage: (_end(stage, end_ns), stage["started_ns"]))
-    return StageGroup(
-        f"{title}: partition {partition}, {who}", span_ns / 1e9, number(span_ns / 1e9, "s"),
-        tuple(_bar(stage, start_ns, span_ns, end_ns) for stage in bars),
-    )  # fmt: skip
+def _title(fault: str, partition: int, client: str, faults: Mapping[str, tuple[str, int]]) -> str:
+    title = faults[fault][0] if fault in faults else fault
+    return f"{title}: partition {partition}, {'all clients' if client == _ALL else client}"
+
+
+def _starts(stages: Iterable[Json]) -> Iterator[int]:
+    yield from (stage["started_ns"] for stage in stages)
+
+
+def _length(span_ns: int) -> str:
+    return f"{span_ns / 1e9:.2f} s" if span_ns >= 1e9 else f"{span_ns / 1e6:.0f} ms"
 
 
 def _end(stage: Json, end_ns: int) -> int:
@@ -71,7 +86,7 @@ def _bar(stage: Json, start_ns: int, span_ns: int, end_ns: int) -> StageBar:
     ended = stage["ended_ns"] is not None
     from_ns = max(stage["started_ns"], start_ns)
     to_ns = max(_end(stage, end_ns), from_ns)
-    length = number((to_ns - from_ns) / 1e9, "s")
+    length = _length(to_ns - from_ns)
     return StageBar(
         stage["name"], length if ended else f"over {length}", "; ".join(_notes(stage, ended)),
         (from_ns - start_ns) / span_ns, (to_ns - start_ns) / span_ns, ended,
@@ -82,6 +97,6 @@ def _notes(stage: Json, ended: bool) -> Iterator[str]:
     if not ended:
         yield "not by the end of the load"
     if stage.get("within_ns"):
-        yield f"ended at most {number(stage['within_ns'] / 1e9, 's')} earlier"
+        yield f"ended at most {_length(stage['within_ns'])} earlier"
     if stage.get("merged"):
         yield f"contains: {listed(stage['merged'])}"

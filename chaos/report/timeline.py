@@ -133,9 +133,8 @@ def lanes(
 ) -> list[Lane]:
     """All lanes, from what was done to the cluster to what it says of itself."""
     found = [Lane("phase", tuple(_phases(clock, phases)), "thin")]
-    for fault in faults:
-        if fault.attempt_ns is not None:
-            found.append(Lane(fault.fault, (_fault(clock, fault),), head=_first(found, "faults")))
+    attempted = (fault for fault in faults if fault.attempt_ns is not None)
+    found += [Lane("fault", (_fault(clock, fault),)) for fault in attempted]
     for digest in evidence:
         bars = tuple(_marks(clock, digest))
         if bars:
@@ -145,10 +144,6 @@ def lanes(
     for number in sorted(watched.partitions[:MOST_PARTITIONS]):
         found += _partition(clock, watched, number)
     return [lane for lane in found if lane.bars]
-
-
-def _first(found: Sequence[Lane], head: str) -> str:
-    return "" if any(lane.head == head for lane in found) else head
 
 
 def _phases(clock: Clock, phases: Sequence[tuple[str, int]]) -> Iterator[Bar]:

@@ -34,6 +34,7 @@
   const whole = [plots.from_s, plots.to_s];
   let span = whole.slice();
   const charts = [];
+  const lanes = $("#lanes");
   const zoomed = $("#zoom");
 
   function setSpan(from, to) {
@@ -56,17 +57,52 @@
   const amount = (value) => value === null || value === undefined ? "none" : Math.round(value).toLocaleString("en") + "/s";
   const clock = (value) => (Math.round(value * 100) / 100).toLocaleString("en") + " s";
 
-  // Faults are shaded and hatched, and named at the top of the first plot.
-  function shade(named) {
-    return (u) => {
-      const ctx = u.ctx, ratio = devicePixelRatio || 1, box = u.bbox;
-      ctx.save();
-      ctx.beginPath();
-      ctx.rect(box.left, box.top, box.width, box.height);
-      ctx.clip();
-      plots.faults.forEach(([from, to, name], place) => {
-        const a = Math.max(u.valToPos(from, "x", true), box.left - 4), b = Math.min(u.valToPos(to, "x", true), box.left + box.width + 4);
-        if (b <= a) return;
+  // Where a span of time lies on a plot, in its pixels; nothing when it is out of sight.
+  function reach(u, from, to) {
+    const left = u.bbox.left - 4, right = u.bbox.left + u.bbox.width + 4;
+    const a = Math.max(u.valToPos(from, "x", true), left), b = Math.min(u.valToPos(to, "x", true), right);
+    return b > a ? [a, b] : null;
+  }
+
+  function inside(u, draw) {
+    const ctx = u.ctx, box = u.bbox;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(box.left, box.top, box.width, box.height);
+    ctx.clip();
+    draw(ctx, box, devicePixelRatio || 1);
+    ctx.restore();
+  }
+
+  function write(ctx, ratio, text, x, y, align) {
+    ctx.font = 600 + " " + 11 * ratio + "px system-ui, sans-serif";
+    ctx.textBaseline = "top";
+    ctx.textAlign = align;
+    ctx.lineJoin = "round";
+    ctx.lineWidth = 3 * ratio;
+    ctx.strokeStyle = css("--card");
+    ctx.strokeText(text, x, y);
+    ctx.fillStyle = css("--text");
+    ctx.fillText(text, x, y);
+  }
+
+  // The same round times below plots and lanes.
+  const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200];
+  function times() {
+    const most = Math.max(2, (lanes.clientWidth - px("--gutter")) / 64), wide = (span[1] - span[0]) / most;
+    const step = STEPS.find((each) => each >= wide) || wide;
+    const found = [];
+    for (let n = Math.ceil(span[0] / step); n * step <= span[1]; n++) found.push(+(n * step).toFixed(3));
+    return found;
+  }
+
+  // Faults are shaded between dashed lines, and named at the top of the first plot.
+  function shade(u) {
+    inside(u, (ctx, box, ratio) => {
+      plots.faults.forEach(([from, to]) => {
+        const found = reach(u, from, to);
+        if (!found) return;
+        const [a, b] = found;
         ctx.globalAlpha = 0.1;
         ctx.fillStyle = css("--band");
         ctx.fillRect(a, box.top, b - a, box.height);
@@ -76,28 +112,30 @@
         ctx.setLineDash([3 * ratio, 3 * ratio]);
         [a, b].forEach((x) => { ctx.beginPath(); ctx.moveTo(x, box.top); ctx.lineTo(x, box.top + box.height); ctx.stroke(); });
         ctx.setLineDash([]);
-        if (!named) return;
-        ctx.globalAlpha = 1;
-        ctx.fillStyle = css("--text");
-        ctx.font = 600 + " " + 11 * ratio + "px system-ui, sans-serif";
-        ctx.textBaseline = "top";
-        const room = box.left + box.width - a - 6 * ratio;
-        let text = name;
-        while (text.length > 4 && ctx.measureText(text).width > room) text = text.slice(0, -2).replace(/\W+$/, "") + "\u2026";
-        ctx.textAlign = "left";
-        ctx.fillText(text, a + 4 * ratio, box.top + (3 + 14 * (place % 3)) * ratio);
       });
-      ctx.restore();
-    };
+    });
+  }
+
+  const NAMED = 3;
+  function nameFaults(u) {
+    inside(u, (ctx, box, ratio) => plots.faults.forEach(([from, to, name], place) => {
+      const found = reach(u, from, to);
+      if (!found || place >= NAMED) return;
+      ctx.font = 600 + " " + 11 * ratio + "px system-ui, sans-serif";
+      const room = box.left + box.width - Math.max(found[0], box.left) - 8 * ratio;
+      let text = name;
+      while (text.length > 4 && ctx.measureText(text).width > room) text = text.slice(0, -2).replace(/\W+$/, "") + "\u2026";
+      write(ctx, ratio, text, Math.max(found[0], box.left) + 4 * ratio, box.top + (3 + 14 * place) * ratio, "left");
+    }));
   }
 
   const line = (label, color, dash, width, value, more) => Object.assign({
-    label, stroke: () => css(color), dash, width, value: (u, v) => value(v), points: { show: false }, spanGaps: false,
+    label, stroke: () => css(color), dash, width, value: (u, v) => u.cursor.idx === null || u.cursor.idx === undefined ? "" : value(v), points: { show: false }, spanGaps: false,
   }, more || {});
 
   const kinds = {
     throughput: {
-      height: 230, named: true, range: (u, lo, hi) => [0, Math.max(hi || 0, 1) * 1.12],
+      height: 250, named: true, range: () => [0, ceiling()],
       ticks: (u, values) => values.map((v) => v >= 1e6 ? v / 1e6 + "M" : v >= 1e4 ? v / 1e3 + "k" : v.toLocaleString("en")),
       columns: () => [plots.due, plots.acknowledged, plots.delivered, plots.failed],
       series: [
@@ -112,11 +150,44 @@
       ticks: (u, values) => values.map((v) => v === null ? "" : v < 0.001 ? v * 1e6 + " \u00b5s" : v < 1 ? +(v * 1000).toPrecision(3) + " ms" : v + " s"),
       columns: () => [plots.sending.p50, plots.sending.p99, plots.sending.max, plots.delivery.p50, plots.delivery.p99, plots.delivery.max],
       series: [
-        line("acknowledged p50", "--ack", [], 1.5, seconds), line("p99", "--ack", [6, 3], 1.5, seconds), line("max", "--ack", [1, 3], 2, seconds),
-        line("delivered p50", "--dlv", [], 1.5, seconds), line("p99", "--dlv", [6, 3], 1.5, seconds), line("max", "--dlv", [1, 3], 2, seconds),
+        line("ack p50", "--ack", [], 1.5, seconds), line("ack p99", "--ack", [6, 3], 1.5, seconds), line("ack max", "--ack", [1, 3], 2, seconds),
+        line("delivery p50", "--dlv", [], 1.5, seconds), line("delivery p99", "--dlv", [6, 3], 1.5, seconds), line("delivery max", "--dlv", [1, 3], 2, seconds),
       ],
     },
   };
+
+  // What piled up in an outage comes back in a moment: that peak would press all else to the ground,
+  // so it is cut off and told in words.
+  const highest = (columns) => columns.flat().reduce((a, b) => Math.max(a, b), 1);
+  function ceiling() {
+    const top = highest(kinds.throughput.columns()), due = highest([plots.due]);
+    return due > 1 && top > 3 * due ? 2.6 * due : 1.15 * top;
+  }
+
+  function tellPeaks(u) {
+    const top = ceiling(), columns = kinds.throughput.columns(), ctx = u.ctx, ratio = devicePixelRatio || 1, box = u.bbox;
+    const rows = Math.min(plots.faults.length, NAMED);
+    ctx.save();
+    ctx.font = 600 + " " + 11 * ratio + "px system-ui, sans-serif";
+    let free = 0;
+    for (let i = 0; i < plots.x.length; i++) {
+      const value = Math.max(...columns.map((column) => column[i]));
+      if (value <= top) continue;
+      let last = i, best = value;
+      while (last + 1 < plots.x.length && Math.max(...columns.map((column) => column[last + 1])) > top) {
+        last += 1;
+        best = Math.max(best, ...columns.map((column) => column[last]));
+      }
+      const x = u.valToPos(plots.x[last], "x", true) + 6 * ratio;
+      i = last;
+      if (x < Math.max(box.left, free) || x > box.left + box.width) continue;
+      const text = "\u2191 peak " + amount(best), wide = ctx.measureText(text).width;
+      const fits = x + wide < box.left + box.width;
+      write(ctx, ratio, text, fits ? x : x - 16 * ratio, box.top + (5 + 14 * rows) * ratio, fits ? "left" : "right");
+      free = x + wide + 8 * ratio;
+    }
+    ctx.restore();
+  }
 
   function logRange(columns) {
     const known = columns.flat().filter((v) => v !== null && v > 0);
@@ -132,18 +203,20 @@
     const positive = kind.log ? columns.map((column) => column.map((v) => v === null || v > 0 ? v : null)) : columns;
     const logs = kind.log ? logRange(positive) : null;
     place.textContent = "";
-    const axis = { stroke: () => css("--muted"), grid: { stroke: () => css("--plot-grid"), width: 1 }, ticks: { stroke: () => css("--plot-grid"), width: 1 }, font: "11.5px system-ui, sans-serif" };
+    const axis = { stroke: () => css("--muted"), grid: { stroke: () => css("--plot-grid"), width: 1 }, ticks: { stroke: () => css("--plot-grid"), width: 1, size: 4 }, font: "11.5px system-ui, sans-serif" };
     const u = new uPlot({
       width: place.clientWidth, height: kind.height, padding: [8, px("--pad"), 0, 0],
+      legend: { markers: { width: 3, fill: () => "none", dash: (u, i) => i && kind.series[i - 1].dash.length ? (kind.series[i - 1].dash[0] > 4 ? "dashed" : "dotted") : "solid" } },
       cursor: { sync: { key: "run" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       scales: { x: { time: false, range: () => span }, y: kind.log ? { distr: 3, range: () => logs } : { range: kind.range } },
       axes: [
-        Object.assign({}, axis, { values: (u, values) => values.map((v) => v + " s"), size: 30, space: 60 }),
+        Object.assign({}, axis, { splits: times, values: (u, values) => values.map((v) => v.toLocaleString("en") + " s"), size: 30 }),
         Object.assign({}, axis, { values: kind.ticks, size: px("--gutter") }),
       ],
       series: [{ label: "time", value: (u, v) => v === null ? "" : clock(v) }].concat(kind.series),
       hooks: {
-        drawClear: [shade(kind.named)],
+        drawClear: [shade],
+        draw: kind.named ? [nameFaults, tellPeaks] : [],
         setCursor: [(u) => moveCursor(u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null)],
         setSelect: [(u) => {
           if (u.select.width > 4) setSpan(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"));
@@ -183,7 +256,6 @@
   }));
 
   // ------------------------------------------------------------------ lanes
-  const lanes = $("#lanes");
   const cursor = document.createElement("div");
   cursor.className = "cursor";
   cursor.hidden = true;
@@ -205,22 +277,50 @@
       each.setAttribute("x", percent(a));
       each.setAttribute("width", percent(Math.max(b - a, b > a ? 0.0015 : 0)));
     });
-    all("[data-at]", lanes).forEach((each) => {
-      const at = share(+each.dataset.at);
-      const shown = at >= 0 && at <= 1;
-      each.setAttribute("visibility", shown ? "visible" : "hidden");
-      (each.tagName === "line" ? ["x1", "x2"] : ["x"]).forEach((name) => each.setAttribute(name, percent(at)));
-    });
+    placeTicks();
     fitLabels();
   }
 
-  // A label that does not fit is left out: its bar tells it when pointed at, and the list below.
+  const axis = $(".axis svg", lanes);
+  const [tick, label] = axis ? [$("line", axis).cloneNode(), $("text", axis).cloneNode()] : [];
+  function placeTicks() {
+    if (!axis) return;
+    axis.replaceChildren(...times().flatMap((time) => {
+      const line = tick.cloneNode(), text = label.cloneNode(), at = percent(share(time));
+      line.setAttribute("x1", at);
+      line.setAttribute("x2", at);
+      text.setAttribute("x", at);
+      text.textContent = time.toLocaleString("en") + " s";
+      return [line, text];
+    }));
+  }
+
+  // A label that does not fit stands beside its bar if that is alone in its lane, else it is left
+  // out: the bar tells it when pointed at, and the list of events does.
+  function shorten(text, room) {
+    while (text.textContent.length > 2 && text.getComputedTextLength() > room) text.textContent = text.textContent.slice(0, -2) + "\u2026";
+    if (text.getComputedTextLength() > room) text.setAttribute("visibility", "hidden");
+  }
+
   function fitLabels() {
+    all(".bar[data-label] text", lanes).forEach((text) => { text.textContent = text.parentNode.dataset.label; });
     const fit = all(".bar", lanes).map((bar) => {
-      const text = $("text", bar), box = bar.getBoundingClientRect();
-      return [text, text ? text.getComputedTextLength() + 8 <= bar.width.baseVal.value : true];
+      const text = $("text", bar), long = text.getComputedTextLength() + 10;
+      const width = bar.width.baseVal.value, x = bar.x.baseVal.value;
+      return [bar, text, long, width, x, bar.ownerSVGElement.getBoundingClientRect().width - x - width];
     });
-    fit.forEach(([text, fits]) => text && text.setAttribute("visibility", fits ? "visible" : "hidden"));
+    fit.forEach(([bar, text, long, width, before, behind]) => {
+      const inside = long <= width || bar.dataset.beside === undefined;
+      // Beside it where it fits, else where most of it does.
+      const most = Math.max(width, before, behind);
+      const place = inside ? "in" : long <= behind ? "behind" : long <= before ? "before" :
+        most === width ? "in" : most === behind ? "behind" : "before";
+      text.setAttribute("x", { in: 4, behind: width + 5, before: -5 }[place]);
+      text.setAttribute("text-anchor", place === "before" ? "end" : "start");
+      bar.classList.toggle("outside", place !== "in");
+      text.setAttribute("visibility", width > 0 && (long <= width || !inside) ? "visible" : "hidden");
+      if (!inside) shorten(text, { in: width, behind, before }[place] - 8);
+    });
   }
 
   // ------------------------------------------------------------------ tables
@@ -265,7 +365,7 @@
     function cell(value, index) {
       const td = document.createElement("td");
       const number = typeof value === "number";
-      td.textContent = value === null ? "" : !number ? value : index === column.time ? value.toFixed(3) : value.toLocaleString("en");
+      td.textContent = value === null ? "" : !number ? value : index === column["time, s"] ? value.toFixed(3) : value.toLocaleString("en");
       if (number) td.className = "num";
       return td;
     }
