@@ -237,8 +237,9 @@ def _due(
     times = [float(axis.start_ns + axis.width_ns * known[0]), *ends[known]]
     counts = [0.0, *np.maximum.accumulate(numbers[known])]
     start_ns, end_ns = load_ns
-    if due is not None and start_ns < times[-1] < end_ns:
-        # What was due after the last record: the rate is even, so the load as a whole tells it.
-        times.append(float(end_ns))
-        counts.append(counts[-1] + due * (end_ns - times[-2]) / (end_ns - start_ns))
+    if due is not None and end_ns > times[-2]:
+        # What was due after the last record is told by how many were due in all.
+        total = max(float(np.interp(start_ns, times, counts)) + due, counts[-1])
+        times = [*(time for time in times if time < end_ns), float(end_ns)]
+        counts = [*counts[: len(times) - 1], total]
     return np.diff(np.interp(ends, times, counts), prepend=0.0)
