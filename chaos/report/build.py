@@ -26,7 +26,7 @@ from chaos.report.model import (
     Tile,
 )  # fmt: skip
 from chaos.report.series import Axis, Latency, Series
-from chaos.report.timeline import MOST_PARTITIONS, Clock, View, Watched, lanes
+from chaos.report.timeline import MOST_PARTITIONS, Clock, Watched, lanes
 from chaos.spi import Json, Verdict
 from chaos.ui.text import listed
 from chaos.verdict import Answer, Document
@@ -54,7 +54,6 @@ class _Run:
     clock: Clock
     series: Series
     digests: tuple[Digest, ...]
-    watched: Watched
 
 
 def build_page(directory: Path) -> Page:
@@ -62,6 +61,7 @@ def build_page(directory: Path) -> Page:
     run = _read(directory)
     document, clock = run.document, run.clock
     answers = sorted(document.questions, key=lambda answer: _GRAVEST.index(answer.verdict))
+    watched = Watched(run.story.sightings)
     known = words.Known(document.faults, run.story.leaders, clock)
     groups = stages.groups(
         stages.rows(document),
@@ -81,8 +81,8 @@ def build_page(directory: Path) -> Page:
         reproduce=_reproduce(run),
         plots=_plots(run),
         ticks=_ticks(clock),
-        lanes=tuple(_lanes(run)),
-        lanes_note=tables.left_out(len(run.watched.partitions), MOST_PARTITIONS, "partitions"),
+        lanes=tuple(_lanes(run, watched)),
+        lanes_note=tables.left_out(len(watched.partitions), MOST_PARTITIONS, "partitions"),
         stages=tuple(groups[: stages.MOST_GROUPS]),
         stages_note=tables.left_out(len(groups), stages.MOST_GROUPS, "failovers"),
         questions=tuple(tables.answered(answer, document) for answer in answers),
@@ -110,10 +110,7 @@ def _read(directory: Path) -> _Run:
     load_ns = document.load_started_ns, document.load_ended_ns
     drawn = series.read(directory, axis, story.due, load_ns)
     found = tuple(evidence.digests(directory, axis))
-    views = Watched([View.of(event) for event in events if event["kind"] == "view"])
-    return _Run(
-        directory, events, story, _experiment(directory), document, clock, drawn, found, views
-    )
+    return _Run(directory, events, story, _experiment(directory), document, clock, drawn, found)
 
 
 def _document(directory: Path, story: Story) -> Document:
@@ -145,9 +142,10 @@ def _axis(events: Sequence[Json], story: Story) -> Axis:
 
 
 def _until(story: Story, events: Sequence[Json] = ()) -> int:
-    """Where what was seen ends: when judging began, else with the last event."""
-    judged = [e["time_ns"] for e in events if e["kind"] == "phase" and e["phase"] == "verify"]
-    return next(iter(judged), story.last_ns)
+    """Where what was seen ends: when the cluster was taken down, else with the last event."""
+    over = ("clean-up", "verify")
+    ends = [e["time_ns"] for e in events if e["kind"] == "phase" and e["phase"] in over]
+    return next(iter(ends), story.last_ns)
 
 
 # -------------------------------------------------------------------------------------- head
@@ -212,11 +210,28 @@ def _plots(run: _Run) -> Json:
         "acknowledged": rate(drawn.acknowledged),
         "delivered": rate(drawn.delivered),
         "failed": rate(drawn.failed),
+        "aborted": rate(drawn.aborted) if any(drawn.aborted) else None,
+        "lag": _lag(run),
         "sending": _latency(drawn.sending),
         "delivery": _latency(drawn.delivery),
         "faults": [list(span) for span in _bands(run)],
         "outside": drawn.outside,
     }
+
+
+def _lag(run: _Run) -> list[int | None] | None:
+    """The backlog of the consumers' group in all partitions as last seen in each bucket; None when
+    nobody looked."""
+    known = [(e["time_ns"], sum(e["lag"].values())) for e in run.events if e["kind"] == "group"]
+    if not known:
+        return None
+    axis, found, place = run.clock.axis, list[int | None](), -1
+    for bucket in range(axis.count):
+        end_ns = axis.start_ns + (bucket + 1) * axis.width_ns
+        while place + 1 < len(known) and known[place + 1][0] < end_ns:
+            place += 1
+        found.append(known[place][1] if place >= 0 and end_ns <= run.clock.until_ns else None)
+    return found
 
 
 def _latency(latency: Latency) -> Json:
@@ -247,9 +262,10 @@ def _ticks(clock: Clock) -> tuple[float, ...]:
     return tuple(step_s * number for number in range(first, int(end_s // step_s) + 1))
 
 
-def _lanes(run: _Run) -> Iterable[Any]:
+def _lanes(run: _Run, watched: Watched) -> Iterable[Any]:
     phases = [(e["phase"], e["time_ns"]) for e in run.events if e["kind"] == "phase"]
-    return lanes(run.clock, phases, run.story.faults.values(), run.digests, run.watched)
+    states = [(e["time_ns"], str(e["state"])) for e in run.events if e["kind"] == "group"]
+    return lanes(run.clock, phases, run.story.faults.values(), run.digests, watched, states)
 
 
 # --------------------------------------------------------------------------- settings, files
@@ -258,8 +274,8 @@ def _lanes(run: _Run) -> Iterable[Any]:
 def _settings(run: _Run) -> Iterator[tuple[str, Pairs]]:
     for event in run.events:
         if event["kind"] == "settings":
-            for name in sorted(event.keys() - {"time_ns", "kind"}):
-                yield f"in force: {name}", tuple(_flat(event[name]))
+            for owner, values in (event.get("in_force") or {}).items():
+                yield f"in force: {owner}", tuple(_flat(values))
     for name, section in run.experiment.items():
         if isinstance(section, Mapping | list) and section:
             yield f"experiment: {name}", tuple(_flat(section))

@@ -85,6 +85,7 @@ class Series:
     due: Sequence[int]
     acknowledged: Sequence[int]
     failed: Sequence[int]
+    aborted: Sequence[int]
     delivered: Sequence[int]
     sending: Latency
     delivery: Latency
@@ -108,8 +109,8 @@ def read(
     )  # fmt: skip
     return Series(
         axis, np.rint(expected).astype(np.int64).tolist(), sums.acknowledged.tolist(),
-        sums.failed.tolist(), sums.delivered.tolist(), sums.sending.latency(),
-        sums.delivery.latency(), sums.outside,
+        sums.failed.tolist(), sums.aborted.tolist(), sums.delivered.tolist(),
+        sums.sending.latency(), sums.delivery.latency(), sums.outside,
     )  # fmt: skip
 
 
@@ -119,7 +120,9 @@ class _Sums:
 
     def __init__(self, axis: Axis) -> None:
         self._axis, self._lock = axis, threading.Lock()
-        self.acknowledged, self.failed, self.delivered = np.zeros((3, axis.count), np.int64)
+        self.acknowledged, self.failed, self.aborted, self.delivered = np.zeros(
+            (4, axis.count), np.int64
+        )
         self.sending, self.delivery = _Histogram(axis), _Histogram(axis)
         self.numbers: dict[int, Counts] = {}
         self.outside = 0
@@ -141,9 +144,10 @@ class _Sums:
     def _sent(self, batch: Batch) -> None:
         done_ns, due_ns = batch["done_ns"], batch["due_ns"]
         acked = batch["outcome"] == Outcome.OK
-        failed = np.isin(batch["outcome"], (Outcome.REFUSED, Outcome.INDETERMINATE))
+        aborted = batch["outcome"] == Outcome.ABORTED
         self._place(self.acknowledged, done_ns[acked])
-        self._place(self.failed, done_ns[failed])
+        self._place(self.failed, done_ns[~acked & ~aborted])
+        self._place(self.aborted, done_ns[aborted])
         self.sending.add(due_ns[acked], (done_ns - due_ns)[acked], self._lock)
         with self._lock:
             numbers = self.numbers.setdefault(batch.producer, np.zeros(self._axis.count, np.int64))

@@ -4,41 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 from chaos.report.model import StageBar, StageGroup
-from chaos.spi import Json
 from chaos.ui.text import listed
-from chaos.verdict import Document
+from chaos.verdict import Document, StageRow
 
 MOST_GROUPS = 12
 """Of more, those that took longest are drawn."""
 
 _ALL = "all"
-_KEY = ("fault", "partition", "client")
 
 
-def rows(document: Document) -> list[Json]:
-    """All stages of all answers, as plain rows; none from a version that did not measure them."""
-    found: list[Json] = []
-    for answer in document.questions:
-        stages: Iterable[Any] = getattr(answer, "stages", ())
-        found += [_plain(stage) for stage in stages]
-    return found
-
-
-def _plain(stage: Any) -> Json:  # noqa: ANN401 - a record of the verdict
-    return dict(stage) if isinstance(stage, Mapping) else dict(stage.model_dump())
+def rows(document: Document) -> list[StageRow]:
+    """All stages of all answers."""
+    return [stage for answer in document.questions for stage in answer.stages]
 
 
 def groups(
-    stages: Sequence[Json], faults: Mapping[str, tuple[str, int]], end_ns: int
+    stages: Sequence[StageRow], faults: Mapping[str, tuple[str, int]], end_ns: int
 ) -> list[StageGroup]:
     """By fault, partition and client, the longest first; at equal length the partition as a whole
     first. `faults` is title and time of the attempt by id; `end_ns` is where the load ended."""
 
-    def key(stage: Json) -> tuple[str, int, str]:
-        return tuple(stage[name] for name in _KEY)
+    def key(stage: StageRow) -> tuple[str, int, str]:
+        return stage.fault, stage.partition, stage.client
 
     by_key = {names: list(several) for names, several in groupby(sorted(stages, key=key), key=key)}
     starts = {
@@ -56,7 +45,7 @@ def groups(
             _title(*names, faults), spans[names] / 1e9, _length(spans[names]),
             tuple(
                 _bar(stage, starts[names], longest_ns, end_ns)
-                for stage in sorted(several, key=lambda each: (_end(each, end_ns), each["name"]))
+                for stage in sorted(several, key=lambda each: (_end(each, end_ns), each.name))
             ),
         )
         for names, several in by_key.items()
@@ -69,34 +58,34 @@ def _title(fault: str, partition: int, client: str, faults: Mapping[str, tuple[s
     return f"{title}: partition {partition}, {'all clients' if client == _ALL else client}"
 
 
-def _starts(stages: Iterable[Json]) -> Iterator[int]:
-    yield from (stage["started_ns"] for stage in stages)
+def _starts(stages: Iterable[StageRow]) -> Iterator[int]:
+    yield from (stage.started_ns for stage in stages)
 
 
 def _length(span_ns: int) -> str:
     return f"{span_ns / 1e9:.2f} s" if span_ns >= 1e9 else f"{span_ns / 1e6:.0f} ms"
 
 
-def _end(stage: Json, end_ns: int) -> int:
-    ended_ns = stage["ended_ns"]
+def _end(stage: StageRow, end_ns: int) -> int:
+    ended_ns = stage.ended_ns
     return int(end_ns if ended_ns is None else ended_ns)
 
 
-def _bar(stage: Json, start_ns: int, span_ns: int, end_ns: int) -> StageBar:
-    ended = stage["ended_ns"] is not None
-    from_ns = max(stage["started_ns"], start_ns)
+def _bar(stage: StageRow, start_ns: int, span_ns: int, end_ns: int) -> StageBar:
+    ended = stage.ended_ns is not None
+    from_ns = max(stage.started_ns, start_ns)
     to_ns = max(_end(stage, end_ns), from_ns)
     length = _length(to_ns - from_ns)
     return StageBar(
-        stage["name"], length if ended else f"over {length}", "; ".join(_notes(stage, ended)),
+        stage.name, length if ended else f"over {length}", "; ".join(_notes(stage, ended)),
         (from_ns - start_ns) / span_ns, (to_ns - start_ns) / span_ns, ended,
     )  # fmt: skip
 
 
-def _notes(stage: Json, ended: bool) -> Iterator[str]:
+def _notes(stage: StageRow, ended: bool) -> Iterator[str]:
     if not ended:
         yield "not by the end of the load"
-    if stage.get("within_ns"):
-        yield f"ended at most {_length(stage['within_ns'])} earlier"
-    if stage.get("merged"):
-        yield f"contains: {listed(stage['merged'])}"
+    if stage.within_ns:
+        yield f"ended at most {_length(stage.within_ns)} earlier"
+    if stage.merged:
+        yield f"contains: {listed(stage.merged)}"

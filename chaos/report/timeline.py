@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 from chaos.facts import FaultStory
 from chaos.report.evidence import Digest
 from chaos.report.series import Axis
-from chaos.spi import Json
+from chaos.spi import Sighting, View
 from chaos.ui.text import listed
 
 T = TypeVar("T")
@@ -46,35 +46,6 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class View:
-    """What the cluster said of itself from a time on; see event `view`. `since_ns` is the last look
-    that still said otherwise."""
-
-    time_ns: int
-    since_ns: int | None
-    controller: str | None
-    leaders: dict[int, str | None]
-    replicas: dict[int, tuple[str, ...]]
-    in_sync: dict[int, tuple[str, ...]]
-
-    @classmethod
-    def of(cls, event: Json) -> View:
-        """From an event."""
-        return cls(
-            event["time_ns"],
-            event.get("since_ns"),
-            event.get("controller"),
-            {int(number): leader for number, leader in (event.get("leaders") or {}).items()},
-            _nodes(event.get("replicas")),
-            _nodes(event.get("in_sync")),
-        )
-
-
-def _nodes(found: Json | None) -> dict[int, tuple[str, ...]]:
-    return {int(number): tuple(nodes) for number, nodes in (found or {}).items()}
-
-
-@dataclass(frozen=True)
 class Clock:
     """Turns times of the run into seconds from its start, cut to what is drawn."""
 
@@ -91,11 +62,11 @@ class Clock:
         return self.at(min(max(time_ns, self.axis.start_ns), self.axis.end_ns))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Watched:
-    """All views of a run, in order."""
+    """What was seen of the cluster, in order."""
 
-    views: list[View] = field(default_factory=list)
+    sightings: Sequence[Sighting]
 
     @property
     def nodes(self) -> list[str]:
@@ -111,6 +82,11 @@ class Watched:
         return sorted(node for node in named if node)
 
     @property
+    def views(self) -> list[View]:
+        """Without their times."""
+        return [sighting.view for sighting in self.sightings]
+
+    @property
     def partitions(self) -> list[int]:
         """Every partition, those first in which more happened."""
         numbers = sorted({number for view in self.views for number in view.leaders})
@@ -119,9 +95,10 @@ class Watched:
     def _changes(self, number: int) -> int:
         states = [
             (view.leaders[number], set(view.in_sync.get(number, ())))
-            for view in self.views if number in view.leaders
-        ]  # fmt: skip
-        return sum(a != b for a, b in itertools.pairwise(states))
+            for view in self.views
+            if number in view.leaders
+        ]
+        return sum(a != b for a, b in pairwise(states))
 
 
 def lanes(
@@ -130,6 +107,7 @@ def lanes(
     faults: Iterable[FaultStory],
     evidence: Iterable[Digest],
     watched: Watched,
+    group: Sequence[tuple[int, str]] = (),
 ) -> list[Lane]:
     """All lanes, from what was done to the cluster to what it says of itself."""
     found = [Lane("phase", tuple(_phases(clock, phases)), "thin")]
@@ -141,14 +119,20 @@ def lanes(
             found.append(Lane(digest.kind, bars))
     if any(view.controller for view in watched.views):
         found.append(Lane("controller", tuple(_controller(clock, watched))))
+    found.append(Lane("group", tuple(_group(clock, group)), "thin"))
     for number in sorted(watched.partitions[:MOST_PARTITIONS]):
         found += _partition(clock, watched, number)
     return [lane for lane in found if lane.bars]
 
 
+def _group(clock: Clock, states: Sequence[tuple[int, str]]) -> Iterator[Bar]:
+    for state, from_ns, to_ns in _spans(clock, states):
+        yield from _bar(clock, from_ns, to_ns, state, "phase", f"consumers' group {state}")
+
+
 def _phases(clock: Clock, phases: Sequence[tuple[str, int]]) -> Iterator[Bar]:
-    ends = [time_ns for _, time_ns in phases[1:]] + [clock.axis.end_ns]
-    for (phase, time_ns), end_ns in zip(phases, ends, strict=True):
+    ends = [*(time_ns for _, time_ns in phases[1:]), clock.axis.end_ns]
+    for (phase, time_ns), end_ns in zip(phases, ends, strict=False):
         yield from _bar(clock, time_ns, end_ns, phase, "phase")
 
 
@@ -192,7 +176,7 @@ def _marks(clock: Clock, digest: Digest) -> Iterator[Bar]:
 
 
 def _controller(clock: Clock, watched: Watched) -> Iterator[Bar]:
-    states = [(view.time_ns, view.controller) for view in watched.views]
+    states = [(each.time_ns, each.view.controller) for each in watched.sightings]
     for node, from_ns, to_ns in _spans(clock, states):
         yield from _led(clock, watched, node, from_ns, to_ns, "controller")
 
@@ -212,23 +196,23 @@ def _spans(clock: Clock, states: Sequence[tuple[int, T]]) -> Iterator[tuple[T, i
     changes = [
         state for place, state in enumerate(states) if not place or state[1] != states[place - 1][1]
     ]
-    ends = [time_ns for time_ns, _ in changes[1:]] + [clock.until_ns]
-    for (time_ns, value), end_ns in zip(changes, ends, strict=True):
+    ends = [*(time_ns for time_ns, _ in changes[1:]), clock.until_ns]
+    for (time_ns, value), end_ns in zip(changes, ends, strict=False):  # there may be none at all
         yield value, time_ns, end_ns
 
 
 def _partition(clock: Clock, watched: Watched, number: int) -> Iterator[Lane]:
-    views = [view for view in watched.views if number in view.leaders]
-    leaders = [(view.time_ns, view.leaders[number]) for view in views]
+    seen = [(each.time_ns, each.view) for each in watched.sightings if number in each.view.leaders]
+    leaders = [(time_ns, view.leaders[number]) for time_ns, view in seen]
     bars = [
         bar
         for node, from_ns, to_ns in _spans(clock, leaders)
         for bar in _led(clock, watched, node, from_ns, to_ns, "leader")
     ]
     yield Lane("leader", tuple(bars), head=f"partition {number}")
-    replicas = sorted({node for view in views for node in view.replicas.get(number, ())})
+    replicas = sorted({node for _, view in seen for node in view.replicas.get(number, ())})
     for node in replicas:
-        states = [(view.time_ns, _standing(view, number, node)) for view in views]
+        states = [(time_ns, _standing(view, number, node)) for time_ns, view in seen]
         yield Lane(node, tuple(_in_sync(clock, states)), "thin")
 
 

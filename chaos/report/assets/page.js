@@ -55,6 +55,7 @@
     return value.toFixed(size < 10 ? 2 : 1) + " s";
   }
   const amount = (value) => value === null || value === undefined ? "none" : Math.round(value).toLocaleString("en") + "/s";
+  const short = (v) => v >= 1e6 ? v / 1e6 + "M" : v >= 1e4 ? v / 1e3 + "k" : v.toLocaleString("en");
   const clock = (value) => (Math.round(value * 100) / 100).toLocaleString("en") + " s";
 
   // Where a span of time lies on a plot, in its pixels; nothing when it is out of sight.
@@ -136,14 +137,20 @@
   const kinds = {
     throughput: {
       height: 250, named: true, range: () => [0, ceiling()],
-      ticks: (u, values) => values.map((v) => v >= 1e6 ? v / 1e6 + "M" : v >= 1e4 ? v / 1e3 + "k" : v.toLocaleString("en")),
-      columns: () => [plots.due, plots.acknowledged, plots.delivered, plots.failed],
+      ticks: (u, values) => values.map(short),
+      columns: () => [plots.due, plots.acknowledged, plots.delivered, plots.failed].concat(plots.aborted ? [plots.aborted] : []),
       series: [
         line("due", "--due", [2, 3], 1.5, amount),
         line("acknowledged", "--ack", [], 2, amount),
         line("delivered", "--dlv", [8, 4], 1.5, amount),
-        line("failed", "--bad", [3, 2, 1, 2], 2, amount, { points: { show: (u, i) => false } }),
-      ],
+        line("failed", "--bad", [3, 2, 1, 2], 2, amount),
+      ].concat(plots.aborted ? [line("aborted", "--due", [8, 3, 2, 3], 1.5, amount)] : []),
+    },
+    lag: {
+      height: 150, named: false, range: (u, low, high) => [0, Math.max(high || 0, 1) * 1.12],
+      ticks: (u, values) => values.map(short),
+      columns: () => [plots.lag],
+      series: [line("backlog", "--ack", [], 1.5, (value) => value === null ? "none" : value.toLocaleString("en"))],
     },
     latency: {
       height: 250, named: false, log: true,
