@@ -256,6 +256,25 @@ def verify(run: RunDirectory, junit: JUnit = None) -> None:
     verify(run, junit)
 
 
+@app.command(cls=Command, rich_help_panel=VERDICTS)
+def report(
+    run: RunDirectory,
+    show: Annotated[bool, typer.Option("--open", help="Also show it in a browser.")] = False,
+) -> None:
+    """Write report.html of a run again, and say where it is.
+
+    `chaos run` wrote it first. A run that was not judged, as the tool was killed, is judged now.
+    Exit code: 0 when the page is written, whatever the verdict; 2 when RUN is no run; 3 when its
+    record cannot be read.
+
+    For example:
+      chaos report runs/20261123-030317-broker-down --open
+    """
+    from chaos.cli.report import report
+
+    report(run, show)
+
+
 # ------------------------------------------------------------------------------------ reference
 
 

@@ -6,6 +6,8 @@ runs/<time>-<name>/experiment.json   the experiment with all defaults, seed and 
                    history/          see chaos.history.schema
                    logs/             what brokers and workers logged
                    verdict.json      see chaos.verdict
+                   evidence.jsonl    every message that is wrong
+                   report.html       all of it on a page, see chaos.report
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
 from chaos.judge import judge
 from chaos.load.workers import Crew, Rates
+from chaos.report import report_after
 from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
@@ -118,6 +119,7 @@ class _Run:
             self._attempt(self._end_cluster)
             verdict = self._judge()
         self._phase("done")
+        report_after(self.directory, self._note)
         return Result(self.directory, verdict, self._exit_code(verdict), self._errors())
 
     def _attempt(self, act: object) -> None:

@@ -2,7 +2,8 @@
 
 the verdict, in words          what it means, in a sentence
 the table of questions         the answer to each, its figures and thresholds, the first
-                               messages that show it when it FAILs, rows of details
+                               messages that show it when it FAILs, rows of details, the
+                               stages of the longest failover
 doubts                         what a verdict rests on and does not hold
 the timeline of faults         with what was measured while they were on, and after
 where everything is
@@ -24,9 +25,11 @@ from rich.text import Text
 from chaos import verdict as report
 from chaos.errors import HealError
 from chaos.spi import Json, Verdict
+from chaos.ui.drawn import failovers, fault_line, span
 from chaos.ui.text import clean, figures, listed, number, seconds
 from chaos.verdict import Answer, Document, Evidence, FaultRow, FigureRow
 
+PAGE = "report.html"
 STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "bold yellow"}
 _BIG = {
     Verdict.PASS: "bold white on green",
@@ -53,7 +56,8 @@ def summary(
     parts += _points("What this verdict lacks", document.preconditions)
     parts += _points("What went wrong with the run", errors)
     parts += _timeline(document)
-    names = (report.FILE, report.EVIDENCE, "events.jsonl", "history/")
+    page = [PAGE] * (directory / PAGE).exists()
+    names = (*page, report.FILE, report.EVIDENCE, "events.jsonl", "history/")
     parts += ["", *_where(directory, *names), _last_line(document)]
     return Group(*parts)
 
@@ -93,13 +97,14 @@ def _questions(document: Document) -> RenderableType:
     table.add_column("question, answer, figures and thresholds", ratio=1)
     for answer in sorted(document.questions, key=lambda answer: _GRAVEST.index(answer.verdict)):
         verdict = Text(answer.verdict.value, STYLES[answer.verdict])
-        table.add_row(verdict, Group(*_block(answer, document.started_ns)))
+        table.add_row(verdict, Group(*_block(answer, document)))
         table.add_section()
     return table
 
 
-def _block(answer: Answer, started_ns: int) -> Iterator[RenderableType]:
+def _block(answer: Answer, document: Document) -> Iterator[RenderableType]:
     """All about one question."""
+    started_ns = document.started_ns
     yield Text(clean(answer.question), "bold")
     yield Text(clean(answer.why))
     yield from _label(answer)
@@ -109,6 +114,7 @@ def _block(answer: Answer, started_ns: int) -> Iterator[RenderableType]:
         yield _Items([clean(f"{each.name} {_value(each)}") for each in told])
     yield from _evidence(answer, started_ns)
     yield from _details(answer, started_ns)
+    yield from failovers(answer.stages, document)
 
 
 @dataclass(frozen=True)
@@ -249,14 +255,18 @@ def _timeline(document: Document) -> list[RenderableType]:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=9, justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
+    load_s = [(at - document.started_ns) / 1e9 for at in span(document)]
     for fault in document.faults:
         at = fault.attempt_ns
         time = seconds((at - document.started_ns) / 1e9) if at else "never"
         nodes = f" on {listed(fault.nodes)}" if fault.nodes else ""
         grid.add_row(Text(time), Text(clean(f"{fault.fault}{nodes}"), "bold"))
+        if line := fault_line(fault, document):
+            grid.add_row("", line)
         for text, style in _life(fault):
             grid.add_row("", Text(clean(text), style))
-    return ["", Text("Faults", "bold"), grid]
+    along = f", along the load from {seconds(load_s[0])} to {seconds(load_s[1])}"
+    return ["", Text.assemble(("Faults", "bold"), along if load_s[1] > load_s[0] else ""), grid]
 
 
 def _life(fault: FaultRow) -> Iterator[tuple[str, str]]:
