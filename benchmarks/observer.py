@@ -3,7 +3,7 @@
     python benchmarks/observer.py [--rounds 4] [--seconds 10] [--messages 400000]
 
 Three real Kafka brokers (local runtime), three partitions, three replicas, acks=all. Idle rounds
-alternate without and with the watch of `chaos run` (it looks every 25 ms, at the group every
+alternate without and with the watch of `chaos run` (it looks every 30 ms, at the group every
 second): processor time of each process by the kernel's count, as a share of one core. Then a bare
 producer sends as fast as it can, without and with it in turns. Prints each round and medians; the
 goals are 2 % of a core for a broker, 3 % for the tool.

@@ -12,7 +12,7 @@ from chaos.history.events import EventLog
 from chaos.spi import Group, Observer, ObservesGroups, View
 from chaos.timing import now_ns
 
-_EVERY_S = 0.025
+_EVERY_S = 0.03
 """Between the starts of two looks. A change is dated to this and the time of a look; what it costs
 is measured by `benchmarks/observer.py`."""
 _GROUP_EVERY_S = 1.0

@@ -10,6 +10,7 @@ leave every node in service seen.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -46,7 +47,7 @@ def _without_majority(facts: Facts) -> Iterator[tuple[int, int]]:
     nodes |= {node for s in facts.sightings for held in s.view.replicas.values() for node in held}
     spans = [(f.started_ns, f.ended_ns or _end_ns(facts), f.nodes) for f in facts.faults]
     times = sorted({time_ns for start_ns, end_ns, _ in spans for time_ns in (start_ns, end_ns)})
-    for start_ns, end_ns in zip(times, times[1:], strict=False):
+    for start_ns, end_ns in itertools.pairwise(times):
         hit = {node for a, b, named in spans if a <= start_ns and end_ns <= b for node in named}
         if nodes and 2 * len(nodes - hit) <= len(nodes):
             yield start_ns, end_ns

@@ -17,8 +17,8 @@ from chaos_adapters.brokers.kafka.told import Told, behind, told, view
 _PATIENCE_S = 0.05
 """Who has not answered after so long is not waited for, as long as somebody else has."""
 _QUORUM_EVERY = 2
-"""Looks a question for the controller: it costs three times what a look at leaders does, as the
-asked broker hands it on."""
+"""Every so many looks one broker is asked for the controller. It hands the question on, so that
+asking costs twice what a look at leaders does, and all costs fall on one node."""
 _SILENT_S = 2.0
 """A controller that nobody has named for so long counts as none. While a quorum elects one, and
 while the active one is frozen, the questions handed on to it hang."""
@@ -27,7 +27,7 @@ _DISSENT_S = 1.0
 
 
 class KafkaObserver:
-    """spi.Observer: in each look one Metadata request to every broker, now and then DescribeQuorum.
+    """spi.Observer: each look is a Metadata request to every broker; now and then DescribeQuorum.
 
     A look takes what was asked *and* answered in it, so that it describes a moment within it. A
     broker that was silent in the look before does not count where others do: nobody could tell
@@ -38,11 +38,12 @@ class KafkaObserver:
         self._names, self._topic = list(clients), topic
         leaders, quorum = wire.metadata(topic), wire.describe_quorum()
         self._leaders = [wire.Line(address, leaders) for address in clients.values()]
-        self._quorum = [wire.Line(address, quorum) for address in clients.values()]
-        self._lines: list[wire.Line[Any]] = [*self._leaders, *self._quorum]
+        self._lines: list[wire.Line[Any]] = [*self._leaders]
+        self._lines += [wire.Line(address, quorum) for address in clients.values()]
         self._controller, self._groups = _Controller(), Groups(clients, topic)
         self._looks, self._spoke = 0, frozenset[str]()
         self._behind: dict[str, float] = {}
+        self._last = View()
 
     def observe(self, timeout_s: float) -> View:
         """Leader -1 is told as None: the partition has none."""
@@ -54,11 +55,13 @@ class KafkaObserver:
         self._spoke = frozenset(tales)
         if not any(tale.partitions for tale in known.values()):
             raise ClusterError(f"Kafka does not know {self._topic}")
-        return view(known, self._controller.now(time.monotonic()), self._dissenting(known, start))
+        controller = self._controller.now(time.monotonic())
+        self._last = view(known, self._last, controller, self._dissenting(known, start))
+        return self._last
 
     def group(self, name: str, timeout_s: float) -> Group:
         """See spi.ObservesGroups."""
-        return self._groups.look(name, timeout_s)
+        return self._groups.look(name, self._last.leaders, timeout_s)
 
     def close(self) -> None:
         """Close all connections."""
@@ -67,8 +70,9 @@ class KafkaObserver:
 
     def _ask(self, start: float, timeout_s: float) -> dict[str, Told]:
         """What the brokers tell that answer at once; or the first that does at all."""
-        lines = self._leaders if self._looks % _QUORUM_EVERY else self._lines
-        asked = {place for place, line in enumerate(lines) if line.ask(start)}
+        asked = {place for place, line in enumerate(self._leaders) if line.ask(start)}
+        if self._looks % _QUORUM_EVERY == 0:
+            asked |= self._ask_for_controller(start)
         self._looks += 1
         tales: dict[str, Told] = {}
         while any(self._lines[place].waiting for place in asked):
@@ -81,6 +85,15 @@ class KafkaObserver:
                 elif place in asked:
                     tales[self._names[place]] = told(answer, self._topic)
         return tales
+
+    def _ask_for_controller(self, start: float) -> set[int]:
+        """Ask the next broker whose last question does not hang; where its line stands."""
+        count = len(self._names)
+        for turn in range(count):
+            place = count + (self._looks // _QUORUM_EVERY + turn) % count
+            if self._lines[place].ask(start):
+                return {place}
+        return set()
 
     def _dissenting(self, tales: Mapping[str, Told], now: float) -> list[str]:
         """The nodes that have been telling older leaders for a while."""

@@ -4,10 +4,13 @@ Every broker answers from its own copy of the metadata log, so brokers may disag
 milliseconds whenever something changes, and for as long as it lasts when one of them is cut off or
 was frozen; a leader that is cut off goes on believing in itself. Who is believed:
 
-- of a partition, those who know its highest leader epoch, which only ever grows; among them the
-  leader itself, who alone decides who is in sync, and without it what most of them say;
-- of who is alive, those who know the highest epochs of all, and what more than half of them say. So
-  a broker is seen to be fenced no later than its partitions are seen to have new leaders.
+- nobody who knows older leaders than another does. Leader epochs only grow, and a broker takes over
+  each batch of the log as a whole, so the sum of the epochs of all partitions tells who is older;
+- of a partition's in-sync set, its leader, who alone changes it; when the leader does not answer,
+  the others if they agree, else what was believed before;
+- of who is alive, more than half of them; what half of them say changes nothing.
+
+So a broker is never seen to be fenced later than its partitions are seen to have new leaders.
 """
 
 from __future__ import annotations
@@ -17,94 +20,95 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kio.schema.errors import ErrorCode
-from kio.schema.metadata.v12.response import MetadataResponse, MetadataResponsePartition
+from kio.schema.metadata.v12.response import MetadataResponse
 
 from chaos.spi import View
 from chaos_adapters.brokers.kafka.topology import node_name
 
-Partition = MetadataResponsePartition
+
+@dataclass(frozen=True)
+class Partition:
+    """What a broker says of a partition. In-sync replicas are in order of their numbers."""
+
+    leader: str | None
+    epoch: int
+    replicas: tuple[str, ...]
+    in_sync: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Told:
     """What one broker says: who is alive, and the partitions of the topic by their number."""
 
-    alive: frozenset[int]
+    alive: frozenset[str]
     partitions: Mapping[int, Partition]
 
     @property
     def age(self) -> tuple[int, int]:
-        """Greater for a younger state of the metadata, equal unless leaders changed."""
-        return len(self.partitions), sum(p.leader_epoch for p in self.partitions.values())
+        """Greater for a younger state of the metadata; equal as long as no leader changed."""
+        return len(self.partitions), sum(p.epoch for p in self.partitions.values())
 
 
 def told(answer: MetadataResponse, topic: str) -> Told:
     """What matters of an answer; without partitions where the broker does not know the topic."""
     partitions = {
-        int(partition.partition_index): partition
-        for found in answer.topics
-        if found.name == topic and found.error_code is ErrorCode.none
-        for partition in found.partitions
-    }
-    alive = frozenset(int(broker.node_id) for broker in answer.brokers)
+        int(found.partition_index): Partition(
+            node_name(found.leader_id) if found.leader_id >= 0 else None, found.leader_epoch,
+            _names(found.replica_nodes), _names(sorted(found.isr_nodes)),
+        )
+        for each in answer.topics
+        if each.name == topic and each.error_code is ErrorCode.none
+        for found in each.partitions
+    }  # fmt: skip
+    alive = frozenset(_names(broker.node_id for broker in answer.brokers))
     return Told(alive, dict(sorted(partitions.items())))
 
 
-def newest(tales: Iterable[Told]) -> dict[int, int]:
-    """The highest known leader epoch of each partition."""
-    epochs: dict[int, int] = {}
-    for tale in tales:
-        for number, partition in tale.partitions.items():
-            epochs[number] = max(partition.leader_epoch, epochs.get(number, -1))
-    return dict(sorted(epochs.items()))
-
-
 def behind(tales: Mapping[str, Told]) -> list[str]:
-    """The nodes that tell an older leader of some partition than others do."""
-    epochs = newest(tales.values())
-    return [
-        name
-        for name, tale in tales.items()
-        if any(p.leader_epoch < epochs[number] for number, p in tale.partitions.items())
-    ]
+    """The nodes that tell older leaders than others do."""
+    youngest = max(tale.age for tale in tales.values())
+    return [name for name, tale in tales.items() if tale.age < youngest]
 
 
-def view(tales: Mapping[str, Told], controller: int | None, dissenting: Sequence[str] = ()) -> View:
-    """The merged view. `tales` is by node and not empty."""
-    believed = {
-        number: _believed(number, epoch, tales) for number, epoch in newest(tales.values()).items()
-    }
+def view(
+    tales: Mapping[str, Told], last: View, controller: int | None, dissenting: Sequence[str] = ()
+) -> View:
+    """The merged view. `tales` is by node and not empty; `last` is what was believed before."""
+    old = behind(tales)
+    young = {name: tale for name, tale in tales.items() if name not in old}
+    numbers = next(iter(young.values())).partitions
+    partitions = {number: _partition(number, young) for number in numbers}
     return View(
         controller=None if controller is None else node_name(controller),
-        leaders={n: _leader(p.leader_id) for n, p in believed.items()},
-        replicas={n: _names(p.replica_nodes) for n, p in believed.items()},
-        in_sync={n: _names(sorted(p.isr_nodes)) for n, p in believed.items()},
-        alive=_alive(list(tales.values())),
+        leaders={n: found[0].leader for n, found in partitions.items()},
+        replicas={n: found[0].replicas for n, found in partitions.items()},
+        in_sync={n: _in_sync(found, last.in_sync.get(n)) for n, found in partitions.items()},
+        alive=_alive(list(young.values()), last),
         dissenting=tuple(sorted(dissenting)),
     )
 
 
-def _believed(number: int, epoch: int, tales: Mapping[str, Told]) -> Partition:
-    knowing = {
-        name: tale.partitions[number]
-        for name, tale in tales.items()
-        if number in tale.partitions and tale.partitions[number].leader_epoch == epoch
-    }
-    for name, partition in knowing.items():
-        if name == _leader(partition.leader_id):
-            return partition
-    return Counter(knowing.values()).most_common(1)[0][0]
+def _partition(number: int, young: Mapping[str, Told]) -> list[Partition]:
+    """What its leader says, if that is among those who are heard; else what each of them says."""
+    said = {name: tale.partitions[number] for name, tale in young.items()}
+    own = [partition for name, partition in said.items() if name == partition.leader]
+    return own or list(said.values())
 
 
-def _alive(tales: Sequence[Told]) -> tuple[str, ...]:
-    age = max(tale.age for tale in tales)
-    believed = [tale for tale in tales if tale.age == age]
-    votes = Counter(node for tale in believed for node in tale.alive)
-    return _names(sorted(node for node, count in votes.items() if 2 * count > len(believed)))
+def _in_sync(said: Sequence[Partition], last: tuple[str, ...] | None) -> tuple[str, ...]:
+    if last is None or all(partition.in_sync == said[0].in_sync for partition in said):
+        return said[0].in_sync
+    return last
 
 
-def _leader(identity: int) -> str | None:
-    return node_name(identity) if identity >= 0 else None
+def _alive(young: Sequence[Told], last: View) -> tuple[str, ...]:
+    votes = Counter(node for tale in young for node in tale.alive)
+    even = len(young)
+    return tuple(
+        node
+        for node in sorted(votes)
+        if 2 * votes[node] > even or (2 * votes[node] == even and node in last.alive)
+    )
 
 
 def _names(identities: Iterable[int]) -> tuple[str, ...]:
