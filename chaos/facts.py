@@ -169,7 +169,7 @@ def _view(event: Json) -> View:
     leaders = {int(number): leader for number, leader in (event.get("leaders") or {}).items()}
     return View(
         event.get("controller"), leaders, by_partition("replicas"), by_partition("in_sync"),
-        tuple(event.get("alive") or ()),
+        tuple(event.get("alive") or ()), tuple(event.get("dissenting") or ()),
     )  # fmt: skip
 
 

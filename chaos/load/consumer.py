@@ -12,7 +12,7 @@ import numpy as np
 from chaos import message
 from chaos.history.schema import ENDS, FINAL
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
-from chaos.load.worker import STATS_EVERY_S, Assignment, Control
+from chaos.load.worker import STATS_EVERY_S, Assignment, Control, group_name
 from chaos.spi import Deliveries, Json, PartitionEnd
 
 _MOST = 1000
@@ -80,7 +80,7 @@ def consume(work: Assignment, control: Control) -> Json:
     recorder = Recorder(
         work.run, Writer(stream_path(work.directory, name, "deliveries"), "deliveries")
     )
-    settings, group = experiment.load.consumers.settings, f"chaos-{work.run:x}"
+    settings, group = experiment.load.consumers.settings, group_name(work.run)
     consumer = experiment.broker.consumer(work.clients, experiment.stream, settings, group)
     control.tell(ready=True)
     flush_due, stats_due = _every(FLUSH_EVERY_S), _every(STATS_EVERY_S)

@@ -75,6 +75,11 @@ class Control:
             return False
 
 
+def group_name(run: int) -> str:
+    """The consumer group of a run, by its number."""
+    return f"chaos-{run:x}"
+
+
 def main(directory: Path, role: str, number: int) -> int:
     """Do one role's work until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides when workers end

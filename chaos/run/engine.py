@@ -23,6 +23,7 @@ from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, 
 from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
 from chaos.judge import judge
+from chaos.load.worker import group_name
 from chaos.load.workers import Crew, Rates
 from chaos.report import report_after
 from chaos.run.directory import create, write_json
@@ -179,7 +180,8 @@ class _Run:
         self._phase("prepare")
         broker, stream = self.experiment.broker, self.experiment.stream
         broker.prepare(cluster.clients, stream, _PREPARE_WITHIN_S)
-        self.watch = Watch(broker.observer(cluster.clients, stream), self.events)
+        group = group_name(self.number) if self.experiment.load.consumers.count else ""
+        self.watch = Watch(broker.observer(cluster.clients, stream), self.events, group)
         return cluster
 
     def _start_load(self, cluster: Cluster) -> None:

@@ -3,50 +3,83 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 from chaos.errors import ClusterError
 from chaos.history.events import EventLog
-from chaos.spi import Observer, View
+from chaos.spi import Group, Observer, ObservesGroups, View
 from chaos.timing import now_ns
 
-_EVERY_S = 0.25
+_EVERY_S = 0.03
+"""Between the starts of two looks. A change is dated to this and the time of a look; what it costs
+is measured by `benchmarks/observer.py`."""
+_GROUP_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 2.0
 
 
 class Watch:
-    """A thread that looks several times a second."""
+    """Threads that look many times a second: one at the cluster, one at the consumers' `group`,
+    which may have to wait for a broker that does not answer."""
 
-    def __init__(self, observer: Observer, events: EventLog) -> None:
+    def __init__(self, observer: Observer, events: EventLog, group: str = "") -> None:
         self._observer, self._events = observer, events
         self._last, self._looked_ns = View(), now_ns()
         self._lock, self._end = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
-        self._thread.start()
+        self._threads = [self._start(self.look, _EVERY_S, "watch")]
+        if group and isinstance(observer, ObservesGroups):
+            look = _GroupLook(observer, events, group)
+            self._threads.append(self._start(look, _GROUP_EVERY_S, "watch-group"))
 
     def look(self) -> View:
         """The state right now. Raises ClusterError when the cluster does not answer."""
         with self._lock:
+            asked_ns = now_ns()
             view = self._observer.observe(_ANSWER_WITHIN_S)
-            self._take(view)
+            if view != self._last:
+                self._last = view
+                # What the last look found may have been so at its start only.
+                self._events.add("view", since_ns=self._looked_ns, **asdict(view))
+            self._looked_ns = asked_ns
         return view
 
     def end(self) -> None:
         """Stop looking."""
         self._end.set()
-        self._thread.join(2 * _ANSWER_WITHIN_S)
+        for thread in self._threads:
+            thread.join(4 * _ANSWER_WITHIN_S)
         self._observer.close()
 
-    def _run(self) -> None:
-        while not self._end.wait(_EVERY_S):
-            try:
-                self.look()
-            except ClusterError:
-                continue  # nobody answers: the last view stands until somebody does
+    def _start(self, look: Callable[[], object], every_s: float, name: str) -> threading.Thread:
+        arguments = (look, every_s)
+        thread = threading.Thread(target=self._run, args=arguments, daemon=True, name=name)
+        thread.start()
+        return thread
 
-    def _take(self, view: View) -> None:
-        looked_ns = now_ns()
-        if view != self._last:
-            self._last = view
-            self._events.add("view", time_ns=looked_ns, since_ns=self._looked_ns, **asdict(view))
-        self._looked_ns = looked_ns
+    def _run(self, look: Callable[[], object], every_s: float) -> None:
+        due = time.monotonic()
+        while not self._end.wait(max(0.0, due - time.monotonic())):
+            # Looks that were missed are not made up for.
+            due = max(due + every_s, time.monotonic())
+            try:
+                look()
+            except ClusterError:
+                continue  # nobody answers: what was seen last stands until somebody does
+
+
+class _GroupLook:
+    """Looks at a consumer group, and tells when it is not as it was."""
+
+    def __init__(self, observer: ObservesGroups, events: EventLog, name: str) -> None:
+        self._observer, self._events, self._name = observer, events, name
+        self._last: Group | None = None
+        self._looked_ns = now_ns()
+
+    def __call__(self) -> None:
+        asked_ns = now_ns()
+        group = self._observer.group(self._name, _ANSWER_WITHIN_S)
+        if group != self._last:
+            self._last = group
+            self._events.add("group", since_ns=self._looked_ns, **asdict(group))
+        self._looked_ns = asked_ns

@@ -20,7 +20,8 @@ class View:
     """What the cluster says of itself at one moment; None and empty mean "it does not say".
 
     `leaders`, `replicas` and `in_sync` are by partition (or queue) number of the run's stream;
-    `alive` are the nodes that the cluster counts as alive.
+    `alive` are the nodes that the cluster counts as alive; `dissenting` those that go on telling
+    other, older leaders than the rest, as one does that is cut off.
     """
 
     controller: str | None = None
@@ -28,13 +29,15 @@ class View:
     replicas: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     in_sync: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     alive: tuple[str, ...] = ()
+    dissenting: tuple[str, ...] = ()
 
 
 class Observer(Protocol):
     """Looks at a cluster from outside, cheaply enough to be asked several times a second."""
 
     def observe(self, timeout_s: float) -> View:
-        """One look. Raises ClusterError when no node answers in time."""
+        """One look: what was so at some moment while it was taken. Raises ClusterError when no node
+        answers in time."""
 
     def close(self) -> None:
         """Give the connections back."""
@@ -55,7 +58,8 @@ class ObservesGroups(Protocol):
     """Ability of an Observer: it can tell the state and the backlog of a consumer group."""
 
     def group(self, name: str, timeout_s: float) -> Group:
-        """One look. Raises ClusterError when no node answers in time."""
+        """One look: what was so at some moment while it was taken. Raises ClusterError when no node
+        answers in time."""
 
 
 @runtime_checkable

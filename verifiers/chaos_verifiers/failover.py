@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
-from chaos.spi import Batch, Facts, Figure, Finding, Verdict
-from chaos_verifiers import buckets, gaps, interruptions, records
+from chaos.spi import Batch, Facts, Figure, Finding, Stage, Verdict
+from chaos_verifiers import buckets, gaps, interruptions, liveness, records, stages
 from chaos_verifiers.interruptions import ACKED, ALL, DELIVERED, Interruption, Served
 from chaos_verifiers.thresholds import Positive
 
@@ -35,12 +35,24 @@ class Failover:
     served nobody. Deliveries of a partition may move from one consumer to another, so there `all`
     counts.
 
-    Proved: no acknowledgement came in the time that is told, to the ns of the client's clock. Not
-    proved: what caused it, and when exactly the service was back (that needs a message that tries).
+    Each fault is told in stages: suspected by the cluster, new leader chosen, first acknowledged,
+    first delivered, in-sync set whole; for the partition as a whole (`all`) and for each client
+    that was interrupted. A change counts for every fault that is on then, on a node that holds the
+    partition, until another one begins after its end. Figures `until ...` count from the start of
+    the fault, without the time in which no majority was in service: faults on so many nodes, and no
+    controller named.
+
+    Proved: no acknowledgement came in the time that is told, to the ns of the client's clock; what
+    the cluster did, it did within the uncertainty of its stage. Not proved: what caused it, and
+    when exactly the service was back (that needs a message that tries).
     """
 
     max: Positive | None = None
     """Longest interruption for a PASS; unset: it is only told."""
+    leader: Positive | None = None
+    """Longest time from the start of a fault until a new leader is chosen; unset: only told."""
+    in_sync: Positive | None = None
+    """Longest time from the start of a fault until the in-sync set is whole; unset: only told."""
 
     question: ClassVar[str] = "How long were clients without service?"
     tables: ClassVar[frozenset[str]] = frozenset({"sends", "deliveries"})
@@ -82,9 +94,13 @@ class Failover:
         if not any(track.first_ns < before_ns for track in state.served.acks.values()):
             return Finding(Verdict.UNKNOWN, "Nothing was acknowledged before the first fault.")
         found = interruptions.find(state.served, facts, before_ns)
-        figures = self._figures(state, facts, found, before_ns)
+        staged = stages.find(facts, found)
+        figures = (*self._figures(state, facts, found, before_ns), *self._staged(facts, staged))
         verdict, why = self._judge(figures, found)
-        return Finding(verdict, why, figures, details=tuple(map(asdict, found)))
+        if verdict is Verdict.PASS and (unknown := self._not_known(facts, staged)):
+            verdict, why = Verdict.UNKNOWN, f"{why} {unknown}"
+        details = tuple(map(asdict, found))
+        return Finding(verdict, why, figures, details=details, stages=tuple(staged))
 
     def _figures(
         self, state: State, facts: Facts, found: Sequence[Interruption], before_ns: int
@@ -105,6 +121,29 @@ class Failover:
             Figure("longest latency from due time", _latency_s(state, facts), "s"),
             Figure("interruptions", len(found), "rows"),
         )
+
+    def _staged(self, facts: Facts, staged: Sequence[Stage]) -> tuple[Figure, ...]:
+        """The worst of each stage, from the start of its fault."""
+        limits = {stages.LEADER: self.leader, stages.IN_SYNC: self.in_sync}
+        stood = liveness.stopped(facts)
+        figures = []
+        for name in stages.NAMES:
+            took = [liveness.until_s(facts, s, stood) for s in staged if s.name == name]
+            figure = records.at_most(f"until {name}", max(took, default=0.0), limits.get(name), "s")
+            figures.append(figure if took else replace(figure, value=None))
+        standing_s = sum(((stood[:, 1] - stood[:, 0]) / 1e9).tolist())
+        return (*figures, Figure("without a majority", standing_s, "s"))
+
+    def _not_known(self, facts: Facts, staged: Sequence[Stage]) -> str:
+        """Why a threshold of a stage cannot be held against what is on record; empty: it can."""
+        for name, limit in ((stages.LEADER, self.leader), (stages.IN_SYNC, self.in_sync)):
+            if limit is None:
+                continue
+            if not any(sighting.view.leaders for sighting in facts.sightings):
+                return "The leaders are not on record."
+            if any(stage.name == name and stage.ended_ns is None for stage in staged):
+                return f"The stage '{name}' had not ended when the record did."
+        return ""
 
     def _judge(
         self, figures: Sequence[Figure], found: Sequence[Interruption]

@@ -28,6 +28,7 @@ from chaos_adapters.brokers.kafka.clients import (
     bootstrap,
     read_back,
 )
+from chaos_adapters.brokers.kafka.observer import KafkaObserver
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ class Kafka:
         """Delete all topics and groups, and prove that all is whole."""
         admin.reset(clients, self.nodes, timeout_s)
 
-    def observer(self, clients: Mapping[str, Address], stream: Topic) -> admin.KafkaObserver:
-        """Polls metadata and the quorum."""
-        return admin.KafkaObserver(clients, stream.name)
+    def observer(self, clients: Mapping[str, Address], stream: Topic) -> KafkaObserver:
+        """See observer."""
+        return KafkaObserver(clients, stream.name)
 
     def locate(self, role: str, partition: int | None, view: View) -> Sequence[str]:
         """By the view; a follower is a replica that does not lead."""

@@ -13,11 +13,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from chaos.errors import ClusterError, DeadlineExceeded
-from chaos.spi import Address, Settings, View
+from chaos.spi import Address, Settings
 from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka.clients import bootstrap
-from chaos_adapters.brokers.kafka.quorum import QuorumClient, QuorumError, describe_quorum
-from chaos_adapters.brokers.kafka.topology import node_name
+from chaos_adapters.brokers.kafka.wire import ask, controller, describe_quorum
 
 T = TypeVar("T")
 _QUIET = logging.getLogger("chaos.kafka")
@@ -92,9 +91,11 @@ def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str
     # ends; whether it really serves only it can tell.
     for name, address in clients.items():
         try:
-            describe_quorum(address.host, address.port, timeout_s)
-        except QuorumError as error:
+            answer = ask(address, describe_quorum(), timeout_s)
+        except ClusterError as error:
             return f"{name} does not serve yet: {error}"
+        if not controller(answer):
+            return f"{name} does not serve yet: it knows no controller"
     return ""
 
 
@@ -180,36 +181,3 @@ def _demand(look: Callable[[], bool], what: str, timeout_s: float) -> None:
 
 def _internal(topic: str) -> bool:
     return topic.startswith(_INTERNAL_TOPICS)
-
-
-class KafkaObserver:
-    """spi.Observer: one metadata request a look, and one DescribeQuorum."""
-
-    def __init__(self, clients: Mapping[str, Address], topic: str) -> None:
-        self._admin, self._topic = Admin(clients), topic
-        self._quorum = QuorumClient(clients)
-
-    def observe(self, timeout_s: float) -> View:
-        """Leader -1 is told as None: the partition has none."""
-        found = self._admin.metadata(timeout_s, self._topic).topics.get(self._topic)
-        if found is None:
-            raise ClusterError(f"Kafka does not know {self._topic}")
-        partitions = found.partitions
-        controller = self._quorum.leader(timeout_s)
-        return View(
-            controller=None if controller is None else node_name(controller),
-            leaders={n: _leader(p.leader) for n, p in sorted(partitions.items())},
-            replicas={n: _names(p.replicas) for n, p in sorted(partitions.items())},
-            in_sync={n: _names(sorted(p.isrs)) for n, p in sorted(partitions.items())},
-        )
-
-    def close(self) -> None:
-        """The admin client ends with its last reference."""
-
-
-def _leader(identity: int) -> str | None:
-    return node_name(identity) if identity >= 0 else None
-
-
-def _names(identities: Sequence[int]) -> tuple[str, ...]:
-    return tuple(node_name(identity) for identity in identities)
