@@ -36,11 +36,10 @@ class Assignment:
     clients: dict[str, Address]
 
     @staticmethod
-    def read(directory: Path, number: int) -> Assignment:
+    def read(directory: Path, number: int, experiment: Experiment) -> Assignment:
         """From the run directory, where the engine wrote it."""
         about = json.loads((directory / "workers.json").read_text())
         clients = {name: Address(host, port) for name, (host, port) in about["clients"].items()}
-        experiment = Experiment.from_resolved(about["experiment"])
         experiment = replace(experiment, stream=replace(experiment.stream, name=about["stream"]))
         return Assignment(directory, number, about["run"], experiment, clients)
 
@@ -80,7 +79,7 @@ def main(directory: Path, role: str, number: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides when workers end
     control = Control()
     try:
-        done = _work(role)(Assignment.read(directory, number), control)
+        done = _prepared(directory, role, number, control)
     except ChaosError as error:
         control.tell(error=str(error))
         return 1
@@ -90,6 +89,15 @@ def main(directory: Path, role: str, number: int) -> int:
         return 1
     control.tell(done=done)
     return 0
+
+
+def _prepared(directory: Path, role: str, number: int, control: Control) -> Json:
+    """Load all that the work needs, which takes a second, and then wait for the cluster."""
+    work = _work(role)
+    experiment = Experiment.from_resolved(json.loads((directory / "experiment.json").read_text()))
+    if "work" not in control.orders.get():
+        return {}
+    return work(Assignment.read(directory, number, experiment), control)
 
 
 def _work(role: str) -> Callable[[Assignment, Control], Json]:
