@@ -76,12 +76,14 @@ def recorded(cluster: Cluster, experiment: Experiment, topic: str, messages: int
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         clients = {node: (at.host, at.port) for node, at in cluster.clients.items()}
-        about = {"run": 1, "stream": topic, "experiment": experiment.resolved, "clients": clients}
+        about = {"run": 1, "stream": topic, "clients": clients}
         (directory / "workers.json").write_text(json.dumps(about))
+        (directory / "experiment.json").write_text(json.dumps(experiment.resolved))
         events = EventLog(directory / "events.jsonl")
         crew, stop = Crew(directory, events), threading.Event()
         try:
-            crew.start(1, 0, stop)
+            crew.start(1, 0)
+            crew.connect(stop)
             start_ns = now_ns() + 100_000_000
             crew.go(start_ns)
             seconds = messages / experiment.load.producers.rate

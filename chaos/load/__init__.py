@@ -4,7 +4,8 @@ Each worker is a process of its own (`chaos.load.worker`), so that a client libr
 garbage collection is felt by one client only, as with a real application. The engine talks to it
 through pipes, one JSON object a line (`chaos.load.workers`):
 
-    to the worker      {"go": ns}            producers: the first message is due then
+    to the worker      {"work": 0}           workers.json says where the cluster is: connect
+                       {"go": ns}            producers: the first message is due then
                        {"stop": ns}          producers: send what is due until then, then finish;
                                              consumers, reader: finish now
                        end of stream         finish now: the engine is gone

@@ -12,7 +12,8 @@ import numpy as np
 from chaos import message
 from chaos.history.schema import ENDS, FINAL
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
-from chaos.load.worker import STATS_EVERY_S, Assignment, Control, group_name
+from chaos.load.assignment import Assignment, group_name
+from chaos.load.control import STATS_EVERY_S, Control
 from chaos.spi import Deliveries, Json, PartitionEnd
 
 _MOST = 1000

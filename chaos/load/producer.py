@@ -20,7 +20,8 @@ from chaos import message
 from chaos.errors import Fenced
 from chaos.history.schema import FINAL, RESERVED
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
-from chaos.load.worker import STATS_EVERY_S, Assignment, Control
+from chaos.load.assignment import Assignment
+from chaos.load.control import STATS_EVERY_S, Control
 from chaos.spi import Json, Numbers, Outcome, Producer, Transacts
 from chaos.timing import now_ns
 

@@ -5,79 +5,21 @@ Exit status: 0 finished in order, 1 it could not go on (said so as `error`).
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from chaos.errors import ChaosError
-from chaos.experiment import Experiment
-from chaos.spi import Address, Json
+from chaos.load.control import Control
 
-STATS_EVERY_S = 0.25
-_END_WITHIN_S = 20.0
+if TYPE_CHECKING:
+    from chaos.load.assignment import Assignment
 
-
-@dataclass(frozen=True)
-class Assignment:
-    """What a worker works on. `run` is the number that marks the run's messages."""
-
-    directory: Path
-    number: int
-    run: int
-    experiment: Experiment
-    clients: dict[str, Address]
-
-    @staticmethod
-    def read(directory: Path, number: int) -> Assignment:
-        """From the run directory, where the engine wrote it."""
-        about = json.loads((directory / "workers.json").read_text())
-        clients = {name: Address(host, port) for name, (host, port) in about["clients"].items()}
-        experiment = Experiment.from_resolved(about["experiment"])
-        experiment = replace(experiment, stream=replace(experiment.stream, name=about["stream"]))
-        return Assignment(directory, number, about["run"], experiment, clients)
-
-
-class Control:
-    """The worker's side of the pipes. `orders` gets each order; the end of the stream is `stop`."""
-
-    def __init__(self) -> None:
-        self.orders: queue.Queue[Json] = queue.Queue()
-        self._lock = threading.Lock()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            self.orders.put(json.loads(line))
-        self.orders.put({"stop": 0})
-        # The engine is gone, so nobody would end a worker that a client library holds up.
-        timer = threading.Timer(_END_WITHIN_S, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
-
-    def tell(self, **message: object) -> None:
-        """Say something to the engine; nobody listening is no reason to stop recording."""
-        with self._lock, suppress(BrokenPipeError):
-            os.write(1, json.dumps(message).encode() + b"\n")
-
-    def stopped(self) -> bool:
-        """Whether the order to stop came; looks without waiting."""
-        try:
-            return "stop" in self.orders.get_nowait()
-        except queue.Empty:
-            return False
-
-
-def group_name(run: int) -> str:
-    """The consumer group of a run, by its number."""
-    return f"chaos-{run:x}"
+Work = Callable[["Assignment", Control], dict[str, Any]]
 
 
 def main(directory: Path, role: str, number: int) -> int:
@@ -85,7 +27,7 @@ def main(directory: Path, role: str, number: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides when workers end
     control = Control()
     try:
-        done = _work(role)(Assignment.read(directory, number), control)
+        done = _prepared(directory, role, number, control)
     except ChaosError as error:
         control.tell(error=str(error))
         return 1
@@ -97,7 +39,17 @@ def main(directory: Path, role: str, number: int) -> int:
     return 0
 
 
-def _work(role: str) -> Callable[[Assignment, Control], Json]:
+def _prepared(directory: Path, role: str, number: int, control: Control) -> dict[str, Any]:
+    """Load all that the work needs, which takes a second, and then wait for the cluster."""
+    from chaos.load.assignment import Assignment, read_experiment
+
+    work, experiment = _work(role), read_experiment(directory)
+    if "work" not in control.orders.get():
+        return {}
+    return work(Assignment.read(directory, number, experiment), control)
+
+
+def _work(role: str) -> Work:
     # Imported here: a consumer does not need what a producer needs.
     if role == "producer":
         from chaos.load.producer import produce

@@ -26,6 +26,7 @@ class Worker:
     def __init__(self, directory: Path, role: str, number: int, events: EventLog) -> None:
         self.role, self.number, self.name = role, number, f"{role}-{number}"
         self.ready, self.error = False, ""
+        self._working = self._dismissed = False
         self.stats: Json = {}
         self.done: Json | None = None
         self._events = events
@@ -59,7 +60,7 @@ class Worker:
                 continue  # cut off by its death
             self._take(message)
         status = self._process.wait()
-        if self.done is None and not self.error:
+        if self.done is None and not self.error and not self._dismissed:
             self.error = f"ended with status {status}"
         if self.error:
             self._events.add("client", client=self.name, what="error", why=self.error)
@@ -85,6 +86,19 @@ class Worker:
                 self._process.stdin.flush()
             except BrokenPipeError:
                 pass
+
+    def work(self) -> None:
+        """Have it connect: workers.json is written."""
+        self._working = True
+        self.tell(work=0)
+
+    def end(self) -> None:
+        """Have it write what it has and go; one that waits for work has nothing."""
+        if self._working:
+            self.tell(stop=0)
+        else:
+            self._dismissed = True
+            self._process.kill()
 
     @property
     def alive(self) -> bool:
@@ -120,12 +134,17 @@ class Crew:
         """Every worker started so far."""
         return [*self.producers, *self.consumers, *self.readers]
 
-    def start(self, producers: int, consumers: int, stop: threading.Event) -> None:
-        """Start all and wait until they are connected. Raises ClusterError, Interrupted."""
+    def start(self, producers: int, consumers: int) -> None:
+        """Start all, as soon as there is experiment.json: they take a second or two to come up, for
+        which no cluster is needed."""
         self.consumers = [self._start("consumer", number) for number in range(consumers)]
         self.producers = [self._start("producer", number) for number in range(producers)]
-        # Started now, as a process takes a second or two to come up, and needed only at the end.
         self.readers = [self._start("reader", 0)]
+
+    def connect(self, stop: threading.Event) -> None:
+        """Have all connect to the cluster of workers.json. Raises ClusterError, Interrupted."""
+        for worker in self.everybody:
+            worker.work()
         self._await(self.everybody, lambda worker: worker.ready, "clients to connect", stop)
 
     def go(self, start_ns: int) -> None:
@@ -156,7 +175,7 @@ class Crew:
         """Whatever happened: have everybody write what they have, then be gone."""
         deadline = time.monotonic() + timeout_s
         for worker in self.everybody:
-            worker.tell(stop=0)
+            worker.end()
         for worker in self.everybody:
             if not worker.join(max(0.0, deadline - time.monotonic())):
                 worker.kill()

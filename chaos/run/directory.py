@@ -1,7 +1,7 @@
 """The directory of a run: everything that was seen, so that a verdict can be recomputed from it.
 
 runs/<time>-<name>/experiment.json   the experiment with all defaults, seed and overrides
-                   workers.json      what the worker processes were told
+                   workers.json      what the worker processes were told of the cluster
                    events.jsonl      see chaos.history.events
                    history/          see chaos.history.schema
                    logs/             what brokers and workers logged

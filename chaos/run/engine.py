@@ -23,7 +23,7 @@ from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, 
 from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
 from chaos.judge import judge
-from chaos.load.worker import group_name
+from chaos.load.assignment import group_name
 from chaos.load.workers import Crew, Rates
 from chaos.report import report_after
 from chaos.run.directory import create, write_json
@@ -166,6 +166,8 @@ class _Run:
 
     def _start_cluster(self) -> Cluster:
         self._phase("start")
+        load = self.experiment.load
+        self.crew.start(load.producers.count, load.consumers.count)
         sweep(self._note)
         self._check()
         cluster = self.provision.start(self.stop)
@@ -188,15 +190,13 @@ class _Run:
         about: Json = {
             "run": self.number,
             "stream": self.experiment.stream.name,
-            "experiment": self.experiment.resolved,
             "clients": {name: (at.host, at.port) for name, at in cluster.clients.items()},
         }
         write_json(self.directory / "workers.json", about)
-        load, phases = self.experiment.load, self.experiment.phases
-        self.crew.start(load.producers.count, load.consumers.count, self.stop)
+        self.crew.connect(self.stop)
         go_ns = now_ns() + 100_000_000
         self.crew.go(go_ns)
-        self.start_ns = go_ns + int(phases.warm_up_s * 1e9)
+        self.start_ns = go_ns + int(self.experiment.phases.warm_up_s * 1e9)
         self._phase("warm-up", until_ns=self.start_ns)
         self._sleep_until(self.start_ns)
         self.events.add("load", what="started", time_ns=self.start_ns)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from chaos.spi.broker import PartitionEnd, View
 from chaos.spi.words import Json
+
+T = TypeVar("T")
 
 
 class Verdict(StrEnum):
@@ -36,6 +39,19 @@ class Batch:
     client: str
     producer: int
     columns: Mapping[str, Column]
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _lock: threading.RLock = field(
+        default_factory=threading.RLock, init=False, repr=False, compare=False
+    )
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """What several verifiers need of a batch: made by the first that asks for it by this name,
+        and not to be changed. Safe to use from several threads."""
+        with self._lock:
+            if what not in self._made:
+                self._made[what] = make()
+            made: T = self._made[what]
+            return made
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

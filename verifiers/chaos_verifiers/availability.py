@@ -65,7 +65,7 @@ class Availability:
         if self.within is not None:
             late_ns = acked["done_ns"] - acked["due_ns"]
             in_time = records.select(acked, late_ns <= self.within * 1e9)
-        for key, _, places in records.by_page(batch.producer, in_time["sequence"]):
+        for key, _, places in records.pages(in_time):
             state.served.page(key)[places] = True
         state.due.add(batch)
         return state

@@ -104,7 +104,7 @@ def _fold_stored(state: State, batch: Batch) -> None:
     place = batch["offset"] * 2_654_435_761 + batch["partition"] * 40_503 + 1
     marks = place.astype(np.uint32)
     np.maximum(marks, 1, out=marks)
-    for key, rows, places in records.by_page(batch["producer"], batch["sequence"]):
+    for key, rows, places in records.pages(batch):
         _mark(state, key, places, marks[rows])
 
 
@@ -122,7 +122,7 @@ def _fold_delivered(state: State, batch: Batch) -> None:
     flagged = batch["redelivered"]
     state.flagged += int(np.count_nonzero(flagged))
     fresh = records.select(batch, ~flagged)
-    for key, _, places in records.by_page(fresh["producer"], fresh["sequence"]):
+    for key, _, places in records.pages(fresh):
         low, high = int(places.min()), int(places.max()) + 1
         times = state.times.page(key)[low:high]
         times[:] = _sum(times, np.bincount(places - low))

@@ -36,7 +36,7 @@ def fold_sends(state: State, batch: Batch) -> None:
     if not len(acked):
         return
     state.partitions.update(records.distinct(acked["partition"]))
-    for key, rows, places in records.by_page(acked.producer, acked["sequence"]):
+    for key, rows, places in records.pages(acked):
         flags = state.flags.page(key)
         known = flags[places]
         _add(state.acked, key[0], acked, records.within(rows, known & _DELIVERED == 0))
@@ -50,7 +50,7 @@ def fold_copies(state: State, batch: Batch) -> None:
     if delivered and len(batch):
         _reach(state.reach, batch["partition"], batch["offset"])
     copies = records.whole(batch)
-    for key, rows, places in records.by_page(copies["producer"], copies["sequence"]):
+    for key, rows, places in records.pages(copies):
         flags = state.flags.page(key)
         known = flags[places]
         if not delivered:

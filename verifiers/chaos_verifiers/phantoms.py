@@ -62,11 +62,11 @@ class Phantoms:
             for outcome, flag in ((Outcome.REFUSED, _REFUSED), (Outcome.ABORTED, _ABORTED)):
                 never = batch["outcome"] == outcome
                 if never.any():
-                    _flag(state, batch.producer, records.select(batch, never), flag)
+                    _flag(state, records.select(batch, never), flag)
         else:
             state.seen += len(batch)
             good = records.whole(batch)
-            _flag(state, good["producer"], good, _SEEN)
+            _flag(state, good, _SEEN)
             if len(good) < len(batch):
                 _keep(state, batch)
         return state
@@ -106,8 +106,8 @@ class Phantoms:
         return Finding(verdict, why, figures, anomalies=records.anomalies(found))
 
 
-def _flag(state: State, producer: int | NDArray[np.int32], batch: Batch, flag: np.uint8) -> None:
-    for key, _, places in records.by_page(producer, batch["sequence"]):
+def _flag(state: State, batch: Batch, flag: np.uint8) -> None:
+    for key, _, places in records.pages(batch):
         state.flags.page(key)[places] |= flag
 
 

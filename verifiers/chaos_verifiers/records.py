@@ -7,7 +7,7 @@ costs one page, most of which the kernel never provides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -57,6 +57,12 @@ def by_page(producer: int | Column, sequence: Column) -> Iterator[tuple[Page, Ro
             yield (owner, page), within(rows, part), mine[part] & (PAGE - 1)
 
 
+def pages(batch: Batch) -> Sequence[tuple[Page, Rows, Column]]:
+    """The messages of a batch by page."""
+    owner = batch.producer if batch.table == "sends" else batch["producer"]
+    return batch.once("pages", lambda: list(by_page(owner, batch["sequence"])))
+
+
 def within(rows: Rows, part: Rows | NDArray[np.bool_]) -> Rows:
     """Some of `rows`: those that `part` names by place or by truth value."""
     if isinstance(part, slice):
@@ -70,18 +76,36 @@ def select(batch: Batch, which: NDArray[np.bool_]) -> Batch:
     """The rows of a batch for which `which` is true."""
     if which.all():
         return batch
-    columns = {name: column[which] for name, column in batch.columns.items()}
-    return Batch(batch.table, batch.client, batch.producer, columns)
+    return Batch(batch.table, batch.client, batch.producer, _Some(batch.columns, which))
+
+
+class _Some(Mapping[str, Column]):
+    """Some rows of columns, each picked out when it is first asked for."""
+
+    def __init__(self, columns: Mapping[str, Column], which: NDArray[np.bool_]) -> None:
+        self._columns, self._rows = columns, np.flatnonzero(which)
+        self._known: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._known:
+            self._known[name] = self._columns[name][self._rows]
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def acknowledged(batch: Batch) -> Batch:
     """The sends of a batch that the broker acknowledged."""
-    return select(batch, batch["outcome"] == Outcome.OK)
+    return batch.once("acknowledged", lambda: select(batch, batch["outcome"] == Outcome.OK))
 
 
 def whole(batch: Batch) -> Batch:
     """The messages of this run in a batch that came out as they were sent."""
-    return select(batch, batch["intact"] & (batch["producer"] >= 0))
+    return batch.once("whole", lambda: select(batch, batch["intact"] & (batch["producer"] >= 0)))
 
 
 class Messages:
