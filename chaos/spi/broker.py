@@ -215,6 +215,7 @@ class Question(StrEnum):
     DUPLICATION = "duplication"
     PHANTOMS = "phantoms"
     ORDERING = "ordering"
+    RECOVERY = "recovery"
     FAILOVER = "failover"
     AVAILABILITY = "availability"
 
