@@ -37,6 +37,7 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Numbers as Numbers,
+    Held as Held,
 )
 from chaos.spi.broker import (
     Observer as Observer,
@@ -58,6 +59,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Readable as Readable,
+)
+from chaos.spi.broker import (
+    Replicas as Replicas,
 )
 from chaos.spi.broker import (
     SendSink as SendSink,
