@@ -171,9 +171,11 @@ from chaos_verifiers.failover import Failover
 from chaos_verifiers.loss import Loss
 from chaos_verifiers.ordering import Ordering
 from chaos_verifiers.phantoms import Phantoms
+from chaos_verifiers.recovery import Recovery
 verifiers = {
     "loss": Loss(), "duplication": Duplication(), "phantoms": Phantoms(),
-    "failover": Failover(), "availability": Availability(), "ordering": Ordering(),
+    "failover": Failover(), "availability": Availability(),
+    "ordering": Ordering(), "recovery": Recovery(),
 }
 judge(Path(sys.argv[1]), verifiers, [])
 """

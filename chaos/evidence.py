@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 from chaos.facts import Story
 from chaos.history.reader import Row, Wanted, look_up
 from chaos.spi import Anomaly, Finding, Outcome
-from chaos.verdict import Evidence, Position, Received
+from chaos.verdict import Evidence, Holding, Position, Received
 
 _Key = tuple[int, int, int, int]
-"""(producer, sequence, -1, -1) for messages of ours, (-1, -1, partition, offset) for others."""
+"""(producer, sequence, -1, -1) for a message of ours, (-1, -1, partition, offset) for a place."""
 
 _Values = Mapping[str, Any]
 """One record, by column."""
@@ -27,8 +27,10 @@ def collect(
     everything = [anomaly for finding in findings.values() for anomaly in finding.anomalies]
     known: dict[_Key, list[Row]] = defaultdict(list)
     if everything:
-        for row in look_up(run_directory, _wanted(everything), pool):
-            known[_key(row.values)].append(row)
+        wanted = _wanted(everything)
+        for row in look_up(run_directory, wanted, pool):
+            for key in _keys(row, wanted):
+                known[key].append(row)
     return {
         question: [
             _evidence(question, anomaly, known.get(_key(vars(anomaly)), []), story)
@@ -44,6 +46,15 @@ def _key(values: Mapping[str, int]) -> _Key:
     return values["producer"], values["sequence"], -1, -1
 
 
+def _keys(row: Row, wanted: Wanted) -> Iterator[_Key]:
+    """The anomalies that a row is about: its message, and its position."""
+    place = row.values["partition"], row.values["offset"]
+    if place in wanted.places:
+        yield -1, -1, *place
+    if row.values["producer"] >= 0 and row.table != "replicas":
+        yield _key(row.values)
+
+
 def _wanted(anomalies: Iterable[Anomaly]) -> Wanted:
     keys = {_key(vars(anomaly)) for anomaly in anomalies}
     return Wanted(
@@ -54,7 +65,7 @@ def _wanted(anomalies: Iterable[Anomaly]) -> Wanted:
 
 def _evidence(question: str, anomaly: Anomaly, rows: Sequence[Row], story: Story) -> Evidence:
     send = next((row.values for row in rows if row.table == "sends"), {})
-    copies = [row for row in rows if row.table != "sends"]
+    copies = [row for row in rows if row.table in ("deliveries", "stored")]
     place = _place(anomaly, send, copies)
     moment_ns = _moment_ns(send, copies)
     return Evidence(
@@ -73,8 +84,21 @@ def _evidence(question: str, anomaly: Anomaly, rows: Sequence[Row], story: Story
             for row in copies
             if row.table == "stored"
         ),
-        note=anomaly.note,
+        held=tuple(_holding(row) for row in rows if row.table == "replicas"),
+        note=anomaly.note or _acknowledged(anomaly, rows),
     )
+
+
+def _acknowledged(anomaly: Anomaly, rows: Sequence[Row]) -> str:
+    """The messages that were acknowledged at a place, if it is one that is wrong."""
+    if anomaly.producer >= 0:
+        return ""
+    found = [
+        f"{row.values['sequence']} of {row.client}"
+        for row in rows
+        if row.table == "sends" and row.values["outcome"] == Outcome.OK
+    ]
+    return f"acknowledged here: {', '.join(found)}" if found else ""
 
 
 def _place(anomaly: Anomaly, send: _Values, copies: Sequence[Row]) -> dict[str, int | None]:
@@ -97,6 +121,11 @@ def _leader(story: Story, partition: int | None, time_ns: int | None) -> str | N
     if partition is None or time_ns is None:
         return None
     return story.leader(partition, time_ns)
+
+
+def _holding(row: Row) -> Holding:
+    names = ("offset", "last", "digest", "epoch", "producer", "sequence")
+    return Holding(node=row.client, **{name: row.values[name] for name in names})
 
 
 def _received(row: Row) -> Received:

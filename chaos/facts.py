@@ -216,8 +216,18 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
         due=story.due,
         sightings=tuple(story.sightings),
         partitions=story.expects.get("partitions", 0),
+        replicas=_replicas(streams) if story.expects.get("replicas") else None,
     )
 
 
 def _ends(streams: Sequence[Stream]) -> Mapping[int, PartitionEnd]:
-    return {end.partition: end for stream in streams for end in stream.ends}
+    stored = [stream for stream in streams if stream.table == "stored"]
+    return {end.partition: end for stream in stored for end in stream.ends}
+
+
+def _replicas(streams: Sequence[Stream]) -> Mapping[str, Mapping[int, PartitionEnd]]:
+    return {
+        stream.client: {end.partition: end for end in stream.ends}
+        for stream in streams
+        if stream.table == "replicas"
+    }

@@ -39,6 +39,7 @@ _LABELLED = (
     Question.DUPLICATION,
     Question.PHANTOMS,
     Question.ORDERING,
+    Question.DIVERGENCE,
 )
 """Questions for which settings promise something."""
 
@@ -163,7 +164,8 @@ def _absent(story: Story, recorded: Sequence[Stream]) -> Iterator[str]:
             if f"{role}-{number}" not in there:
                 yield f"There is no record of {role}-{number}."
     if expects["readable"]:
-        ends = {end.partition: end for stream in recorded for end in stream.ends}
+        stored = [stream for stream in recorded if stream.table == "stored"]
+        ends = {end.partition: end for stream in stored for end in stream.ends}
         for number in range(expects["partitions"]):
             end = ends.get(number)
             if end is None or end.read < end.end:

@@ -85,12 +85,26 @@ class Received(_Record):
     intact: bool
 
 
+class Holding(_Record):
+    """What one node holds from a position on: the piece of messages `offset` to `last`, the first
+    of which is `sequence` of `producer` (-1: not known)."""
+
+    node: str
+    offset: int
+    last: int
+    digest: int
+    epoch: int
+    producer: int
+    sequence: int
+
+
 class Evidence(_Record):
     """One message that is wrong, with all that the history has of it.
 
     `producer` and `sequence` are -1 for a message that is not ours. `leader` led the partition when
     the message was acknowledged (else when it was sent, else when it came out), as last observed
-    before; `faults` were on at that time. `found` are its positions at the end of the run.
+    before; `faults` were on at that time. `found` are its positions at the end of the run; `held`
+    is what each node holds at its position, where that is what is wrong.
     """
 
     question: str
@@ -110,6 +124,7 @@ class Evidence(_Record):
     faults: tuple[str, ...] = ()
     received: tuple[Received, ...] = ()
     found: tuple[Position, ...] = ()
+    held: tuple[Holding, ...] = ()
     note: str = ""
 
 

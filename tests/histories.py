@@ -76,6 +76,25 @@ class Copy:
 
 
 @dataclass
+class Piece:
+    """One row of "replicas"; `last` None: one message."""
+
+    node: str
+    offset: int
+    last: int | None = None
+    digest: int = 1
+    partition: int = 0
+    epoch: int = 0
+    producer: int = 0
+    sequence: int = -1
+
+    def row(self) -> dict[str, Any]:
+        """By column."""
+        last = self.offset if self.last is None else self.last
+        return {**vars(self), "last": last}
+
+
+@dataclass
 class Fault:
     """A fault as the engine records it; times are None for steps that did not happen."""
 
@@ -118,6 +137,9 @@ class History:
     leaders: list[tuple[float, dict[int, str | None]]] = field(default_factory=list)
     more_events: list[Json] = field(default_factory=list)
     final: bool = True
+    replicas: list[Piece] = field(default_factory=list)
+    held: dict[str, dict[int, tuple[int, int, int]]] | None = None
+    """By node and partition: first, end, read of what it holds."""
 
     # ------------------------------------------------------------------------------- in memory
 
@@ -142,6 +164,13 @@ class History:
             load_started_ns=at(self.load_s[0]),
             load_ended_ns=at(self.load_s[1]),
             due=self._due(),
+            sightings=tuple(story.sightings),
+            replicas=None
+            if self.held is None
+            else {
+                node: {number: PartitionEnd(number, *end) for number, end in ends.items()}
+                for node, ends in self.held.items()
+            },
         )
 
     def story(self) -> Story:
@@ -157,7 +186,21 @@ class History:
             for time_s, leaders in self.leaders
         ]  # fmt: skip
         events: list[Json] = [
-            {"time_ns": at(self.load_s[0] - 1), "kind": "run", "run": "1f", "name": "by-hand"},
+            {
+                "time_ns": at(self.load_s[0] - 1),
+                "kind": "run",
+                "run": "1f",
+                "name": "by-hand",
+                "expects": {
+                    "faults": [],
+                    "producers": 0,
+                    "consumers": 0,
+                    "readable": False,
+                    "replicas": True,
+                }
+                if self.held is not None
+                else {},
+            },
             {"time_ns": at(self.load_s[0]), "kind": "load", "what": "started"},
             {"time_ns": at(self.load_s[1]), "kind": "load", "what": "ended", "due": due},
             *views,
@@ -183,19 +226,20 @@ class History:
                 piece = [record.row() for record in records[start : start + rows]]
                 writer.write([_column(table, name, piece) for name in TABLES[table].names])
             if self.final:
-                writer.write(metadata=self._last(table))
+                writer.write(metadata=self._last(table, client))
             writer.close()
         return directory
 
-    def _last(self, table: str) -> dict[bytes, bytes]:
-        if table != "stored":
+    def _last(self, table: str, client: str) -> dict[bytes, bytes]:
+        by_table = {"stored": self.ends, "replicas": (self.held or {}).get(client, {})}
+        if table not in by_table:
             return {FINAL: b"1"}
-        ends = [[number, *end] for number, end in self.ends.items()]
+        ends = [[number, *end] for number, end in by_table[table].items()]
         return {FINAL: b"1", ENDS: json.dumps(ends).encode()}
 
     # ------------------------------------------------------------------------------------ parts
 
-    def _streams(self) -> Iterable[tuple[str, str, int, Sequence[Send | Copy]]]:
+    def _streams(self) -> Iterable[tuple[str, str, int, Sequence[Send | Copy | Piece]]]:
         """Table, client, producer number and records of each stream."""
         for number, sends in _grouped(self.sends, "producer"):
             yield "sends", f"producer-{number}", number, sends
@@ -203,6 +247,8 @@ class History:
             yield "deliveries", f"consumer-{number}", -1, copies
         for number, copies in _grouped(self.stored, "client"):
             yield "stored", f"reader-{number}", -1, copies
+        for node in sorted({piece.node for piece in self.replicas}):
+            yield "replicas", node, -1, [each for each in self.replicas if each.node == node]
 
     def _handed_out(self) -> dict[int, int]:
         used: dict[int, int] = {}

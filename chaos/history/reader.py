@@ -29,8 +29,12 @@ would cost memory, fewer more time in the interpreter."""
 
 _LEAD_IN = b"\xff\xff\xff\xff"
 """Every message of an Arrow stream begins with it ("Encapsulated message format")."""
-_ORDER = ("deliveries", "stored", "sends")
-_NAME = re.compile(r"((?:producer|consumer|reader)-(\d+))\.(sends|deliveries|stored)\.arrow")
+_ORDER = ("deliveries", "stored", "replicas", "sends")
+_NAME = re.compile(
+    r"(?P<client>(?:producer|consumer|reader)-(?P<number>\d+))"
+    r"\.(?P<table>sends|deliveries|stored)\.arrow"
+    r"|(?P<node>[\w.-]+)\.replicas\.arrow"
+)
 
 
 @dataclass
@@ -161,7 +165,9 @@ def _stream(path: Path) -> Stream:
     name = _NAME.fullmatch(path.name)
     if not name:
         raise HistoryError(f"{path}: not a client's stream (<client>-<n>.<table>.arrow)")
-    client, number, table = name.groups()
+    if name["node"]:
+        return Stream(path, name["node"], "replicas", -1)
+    client, number, table = name["client"], name["number"], name["table"]
     return Stream(path, client, table, int(number) if table == "sends" else -1)
 
 
@@ -182,22 +188,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which messages to look up: by identity, or by (partition, offset) if they are not ours."""
+    """Which messages to look up: by identity, and by (partition, offset) whosever they are."""
 
     identities: frozenset[Identity] = frozenset()
     places: frozenset[tuple[int, int]] = frozenset()
     _sequences: NDArray[np.int64] = field(init=False, repr=False)
+    _offsets: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        sequences = np.array(sorted({sequence for _, sequence in self.identities}), np.int64)
-        object.__setattr__(self, "_sequences", sequences)
+        for name, numbers in (
+            ("_sequences", {sequence for _, sequence in self.identities}),
+            ("_offsets", {offset for _, offset in self.places}),
+        ):
+            object.__setattr__(self, name, np.array(sorted(numbers), np.int64))
 
     def rows(self, batch: Batch) -> Iterator[Row]:
         """The records of `batch` that are asked for."""
         # Few rows survive the first, vectorised sieve; only these are looked at one by one.
-        maybe = np.isin(batch["sequence"], self._sequences)
-        if self.places and batch.table != "sends":
-            maybe |= batch["producer"] < 0
+        maybe = np.zeros(len(batch), np.bool_)
+        if len(self._sequences) and batch.table != "replicas":
+            maybe |= np.isin(batch["sequence"], self._sequences)
+        if len(self._offsets):
+            maybe |= np.isin(batch["offset"], self._offsets)
         for index in np.flatnonzero(maybe):
             values = {name: column[index].item() for name, column in batch.columns.items()}
             values.setdefault("producer", batch.producer)
@@ -205,8 +217,8 @@ class Wanted:
                 yield Row(batch.client, batch.table, values)
 
     def _has(self, values: Mapping[str, Any]) -> bool:
-        if values["producer"] < 0:
-            return (values["partition"], values["offset"]) in self.places
+        if (values["partition"], values["offset"]) in self.places:
+            return True
         return (values["producer"], values["sequence"]) in self.identities
 
 

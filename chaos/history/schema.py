@@ -33,9 +33,21 @@ DELIVERIES = pa.schema([
 ])  # fmt: skip
 """One row for each message that a consumer received, in that order; "stored" is alike."""
 
-TABLES = {"sends": SENDS, "deliveries": DELIVERIES, "stored": DELIVERIES}
+REPLICAS = pa.schema([
+    ("partition", pa.int32()),
+    ("offset", pa.int64()),      # of the first message of a piece, as the node stores them
+    ("last", pa.int64()),        # of its last message
+    ("digest", pa.int64()),      # of its content
+    ("epoch", pa.int32()),       # of the leader under which it was written
+    ("producer", pa.int32()),    # of its first message, -1: not a message of this run
+    ("sequence", pa.int64()),
+])  # fmt: skip
+"""One row for each piece that a node holds, in the order of offsets; the client is the node."""
+
+TABLES = {"sends": SENDS, "deliveries": DELIVERIES, "stored": DELIVERIES, "replicas": REPLICAS}
 
 RESERVED = b"reserved"
 FINAL = b"final"
 ENDS = b"ends"
-"""In the last batch of "stored": JSON list of [partition, first, end, read] (spi.PartitionEnd)."""
+"""In the last batch of "stored" and of "replicas": JSON list of [partition, first, end, read], see
+spi.PartitionEnd."""

@@ -14,7 +14,8 @@ from chaos.history.schema import ENDS, FINAL
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
 from chaos.load.assignment import Assignment, group_name
 from chaos.load.control import STATS_EVERY_S, Control
-from chaos.spi import Deliveries, Json, PartitionEnd
+from chaos.load.replicas import read_replicas
+from chaos.spi import Deliveries, Json, PartitionEnd, Replicas
 
 _MOST = 1000
 READ_BACK_WITHIN_S = 120.0
@@ -108,7 +109,7 @@ def read_back(work: Assignment, control: Control) -> Json:
     if stored is None or "go" not in control.orders.get():
         return {}
     recorder = Recorder(work.run, Writer(stream_path(work.directory, name, "stored"), "stored"))
-    ends, stats_due = [], _every(STATS_EVERY_S)
+    ends, stats_due, stopped = [], _every(STATS_EVERY_S), False
     flush_due = _every(FLUSH_EVERY_S)
     for found in stored(work.clients, experiment.stream, READ_BACK_WITHIN_S):
         if isinstance(found, PartitionEnd):
@@ -119,8 +120,10 @@ def read_back(work: Assignment, control: Control) -> Json:
             recorder.flush()
         if stats_due():
             control.tell(stats=recorder.stats())
-        if control.stopped():
+        if stopped := control.stopped():
             break
     recorder.flush({ENDS: json.dumps(ends).encode(), FINAL: b"1"})
     recorder.writer.close()
+    if isinstance(experiment.broker, Replicas) and not stopped:
+        read_replicas(work, experiment.broker, control)
     return {**recorder.stats(), "ends": ends}

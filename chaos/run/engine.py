@@ -30,7 +30,7 @@ from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
 from chaos.run.watch import Watch
-from chaos.spi import Cluster, Json, NodeState
+from chaos.spi import Cluster, Json, NodeState, Replicas
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import UndoLog
 from chaos.verdict import Document
@@ -38,7 +38,7 @@ from chaos.verdict import Document
 _PREPARE_WITHIN_S = 60.0
 _PRODUCERS_END_WITHIN_S = 40.0
 _CONSUMERS_END_WITHIN_S = 20.0
-_READ_BACK_WITHIN_S = 150.0
+_READ_BACK_WITHIN_S = 270.0
 _WHOLE_WITHIN_S = 60.0
 _LOOK_S = 2.0
 _LEAD_S = 0.5
@@ -154,6 +154,7 @@ class _Run:
             "consumers": load.consumers.count,
             "partitions": self.experiment.stream.partitions,
             "readable": hasattr(self.experiment.broker, "stored"),
+            "replicas": isinstance(self.experiment.broker, Replicas),
         }
 
     def _perform(self) -> None:

@@ -36,6 +36,9 @@ from chaos.spi.broker import (
     Group as Group,
 )
 from chaos.spi.broker import (
+    Held as Held,
+)
+from chaos.spi.broker import (
     Numbers as Numbers,
 )
 from chaos.spi.broker import (
@@ -58,6 +61,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Readable as Readable,
+)
+from chaos.spi.broker import (
+    Replicas as Replicas,
 )
 from chaos.spi.broker import (
     SendSink as SendSink,

@@ -200,6 +200,41 @@ class Transacts(Protocol):
         ABORTED when it is rolled back."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """What one node holds of one partition: pieces of one message or more, as it stores them.
+
+    All columns have one length, one row a piece, in the order of offsets. `digests` are of the
+    content, computed from the bytes that the node sent (31 bits or fewer are enough); `epochs` say
+    under which leader it was written; `bodies` are the first message of each (b"": not readable).
+    """
+
+    partition: int
+    firsts: Sequence[int]
+    lasts: Sequence[int]
+    digests: Sequence[int]
+    epochs: Sequence[int]
+    bodies: Sequence[bytes]
+
+
+@runtime_checkable
+class Replicas(Protocol):
+    """Ability of a Broker: what each node holds can be read from itself, whoever leads."""
+
+    def held(
+        self,
+        node: str,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        timeout_s: float,
+    ) -> Iterator[Held | PartitionEnd]:
+        """All that the node holds of the stream, then one PartitionEnd for each partition of which
+        it has a replica; its `end` is that of the longest replica of the partition.
+
+        A node that does not answer in time gives fewer of them. Raises ClusterError.
+        """
+
+
 @runtime_checkable
 class ChecksClients(Protocol):
     """Ability of a Broker: client settings can be checked before anything starts."""
@@ -214,7 +249,9 @@ class Question(StrEnum):
     LOSS = "loss"
     DUPLICATION = "duplication"
     PHANTOMS = "phantoms"
+    DIVERGENCE = "divergence"
     ORDERING = "ordering"
+    RECOVERY = "recovery"
     FAILOVER = "failover"
     AVAILABILITY = "availability"
 

@@ -31,8 +31,9 @@ Column = NDArray[Any]
 class Batch:
     """A piece of one client's records as equally long columns, named in `chaos.history.schema`.
 
-    `table` is "sends", "deliveries" or "stored"; `producer` is the sender's number in "sends", else
-    -1. Batches of one client come in the order in which it wrote them.
+    `table` is "sends", "deliveries", "stored" or "replicas"; `producer` is the sender's number in
+    "sends", else -1. `client` is who recorded it; in "replicas" it is the node that held it.
+    Batches of one client come in the order in which it wrote them.
     """
 
     table: str
@@ -97,7 +98,8 @@ class Facts:
     `ends` is how far each partition was read back (empty: not read back). Load was offered from
     `load_started_ns` until `load_ended_ns`; the time before the first fault is the baseline.
     `due` gives for each producer how many messages were due in that time. `sightings` are in the
-    order of their times. `partitions` is how many the stream has (0: not known).
+    order of their times. `partitions` is how many the stream has (0: not known). `replicas` is how
+    far what each node holds was read, by node and partition (None: this broker does not tell).
     """
 
     handed_out: Mapping[int, int]
@@ -109,6 +111,7 @@ class Facts:
     due: Mapping[int, int]
     sightings: tuple[Sighting, ...] = ()
     partitions: int = 0
+    replicas: Mapping[str, Mapping[int, PartitionEnd]] | None = None
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class Verifier(Protocol[State]):
     """In plain words, for the table at the end: "Were acknowledged messages lost?"."""
 
     tables: ClassVar[frozenset[str]]
-    """Which tables it wants to see: "sends", "deliveries", "stored"."""
+    """Which tables it wants to see: "sends", "deliveries", "stored", "replicas"."""
 
     def start(self) -> State:
         """The state that has seen nothing."""

@@ -337,7 +337,7 @@ def test_it_says_which_tables_it_wants_and_asks_in_plain_words(name: str) -> Non
     """For the table at the end; it is shown no other table."""
     cls = load("verifiers", name)
     assert cls.tables
-    assert cls.tables <= {"sends", "deliveries", "stored"}
+    assert cls.tables <= {"sends", "deliveries", "stored", "replicas"}
     assert cls.question.endswith("?")
 
 

@@ -172,8 +172,8 @@ def test_exit_codes_are_all_told(name: str) -> None:
 @pytest.mark.parametrize("name", registry.names("verifiers"))
 def test_every_figure_is_explained(name: str) -> None:
     """The page about verdicts has a row for each figure of each verifier, and no row too many."""
-    history = right(200)
-    history.faults = [Fault("1-process.kill", 1.0, 1.5)]
+    history = right(400)
+    history.faults = [Fault("1-process.kill", 2.5, 3.0)]
     finding = answer(registry.load("verifiers", name)(), history)
     text = (ROOT / "docs" / "verdict.md").read_text()
     rows = re.findall(rf"^\| {name} \| `(.*?)` \|", text, re.MULTILINE)

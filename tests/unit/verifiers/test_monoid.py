@@ -16,11 +16,13 @@ from chaos_verifiers.failover import Failover
 from chaos_verifiers.loss import Loss
 from chaos_verifiers.ordering import Ordering
 from chaos_verifiers.phantoms import Phantoms
+from chaos_verifiers.recovery import Recovery
 from tests.histories import Copy, Fault, History, drop, find, right
 
 VERIFIERS: list[Verifier[Any]] = [
     Loss(), Duplication(max_stored=0, max_delivered=0), Phantoms(), Failover(max=0.5),
     Availability(min_share=0.99, max_gap=1.0, within=0.5), Ordering(),
+    Recovery(max=0.5, hold=0.2),
 ]  # fmt: skip
 ids = [type(verifier).__name__ for verifier in VERIFIERS]
 
