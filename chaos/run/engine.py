@@ -27,6 +27,7 @@ from chaos.load.workers import Crew, Rates
 from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
+from chaos.run.settings import read_settings
 from chaos.run.watch import Watch
 from chaos.spi import Cluster, Json, NodeState
 from chaos.timing import Interrupted, now_ns, wait_until
@@ -177,6 +178,7 @@ class _Run:
         self._phase("prepare")
         broker, stream = self.experiment.broker, self.experiment.stream
         broker.prepare(cluster.clients, stream, _PREPARE_WITHIN_S)
+        read_settings(broker, stream, cluster.clients, self.events)
         self.watch = Watch(broker.observer(cluster.clients, stream), self.events)
         return cluster
 

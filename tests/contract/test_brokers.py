@@ -46,9 +46,14 @@ def cls(request: pytest.FixtureRequest) -> type[Any]:
     return load("brokers", request.param)
 
 
-@pytest.fixture
-def broker(cls: type[Any]) -> Any:
-    return cls()
+@pytest.fixture(params=["default", "controllers apart"])
+def broker(cls: type[Any], request: pytest.FixtureRequest) -> Any:
+    """As it is when nothing is set, and with nodes that clients do not talk to, where it can."""
+    if request.param == "default":
+        return cls()
+    if "controllers" not in {field.name for field in fields(cls)}:
+        pytest.skip("all nodes of this system are alike")
+    return cls(controllers=3)
 
 
 def test_every_method_of_the_protocol_is_there_with_its_parameters(cls: type[Any]) -> None:

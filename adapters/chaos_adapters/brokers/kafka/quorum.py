@@ -2,25 +2,26 @@
 
 librdkafka has no such request, and the "controller" of its describe_cluster is, with KRaft, any
 broker that is alive. Source of the layout: Kafka's message schemas DescribeQuorumRequest.json and
-DescribeQuorumResponse.json, api key 55, version 0; request header v2, response header v1.
+DescribeQuorumResponse.json, api key 55, version 1; request header v2, response header v1.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chaos.errors import ClusterError
 from chaos.spi import Address
 
 DESCRIBE_QUORUM = 55
-VERSION = 0
+VERSION = 1
 CORRELATION = 7
 CLIENT_ID = b"mqchaos"
 TOPIC = b"__cluster_metadata"
 MAX_ANSWER = 1 << 20
+SILENT_MS = 1500
 
 
 class QuorumError(ClusterError):
@@ -49,14 +50,35 @@ class QuorumClient:
 
 
 @dataclass(frozen=True)
+class Replica:
+    """A node's copy of the metadata, as the leader knows it: its end, and when the node asked for
+    more (ms on the leader's clock, -1: it never did; of the leader itself: now)."""
+
+    end: int
+    fetched_ms: int
+
+
+@dataclass(frozen=True)
 class Quorum:
-    """The metadata quorum as its leader sees it; log end offsets by node id."""
+    """The metadata quorum as its leader sees it; replicas by node id."""
 
     leader: int
     epoch: int
     high_watermark: int
-    voters: dict[int, int]
-    observers: dict[int, int]
+    voters: dict[int, Replica]
+    observers: dict[int, Replica]
+
+    def silent(self, identities: Iterable[int]) -> list[int]:
+        """Those of the nodes that do not vote, or have not asked for news lately.
+
+        A controller asks at least every 0.5 s, as the leader lets no request wait for longer.
+        """
+        now_ms = self.voters[self.leader].fetched_ms if self.leader in self.voters else 0
+        return [
+            each
+            for each in identities
+            if each not in self.voters or now_ms - self.voters[each].fetched_ms > SILENT_MS
+        ]
 
 
 def describe_quorum(host: str, port: int, timeout_s: float = 2.0) -> Quorum:
@@ -158,10 +180,11 @@ def _check(code: int) -> None:
         raise QuorumError(f"the broker answers with Kafka error code {code}")
 
 
-def _replicas(reader: _Reader) -> dict[int, int]:
-    ends = {}
+def _replicas(reader: _Reader) -> dict[int, Replica]:
+    found = {}
     for _ in range(reader.count()):
         node = reader.number("i")
-        ends[node] = reader.number("q")
+        end, fetched_ms, _caught_up_ms = (reader.number(form) for form in "qqq")
+        found[node] = Replica(end, fetched_ms)
         reader.skip_tags()
-    return ends
+    return found
