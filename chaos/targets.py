@@ -1,13 +1,16 @@
 """Which nodes a fault takes.
 
-    target = word | role | role "(" partition ")" | node
-    word   = "one" | "minority" | "majority" | "all"        of all nodes
+    target = word | word "(" kind ")" | "rack" "(" name ")" | role | role "(" partition ")" | node
+    word   = "one" | "minority" | "majority" | "all"        of all nodes, or of all of a kind
+    kind   = what the cluster's nodes are: "broker", "controller"
     role   = what the broker knows: "controller", "leader(0)", "follower(0)", "followers(0)", ...
     node   = the name of a node: "kafka-2"
 
 A role that also exists in the plural (`follower`, `followers`) means one of those who have it, the
 plural all of them. A minority is the largest number of nodes below a half, a majority the smallest
-above it. Whatever is left open is drawn by the random generator of the run, so a seed repeats it.
+above it; where not all nodes are of the same kinds, these words need a kind, as votes and copies
+count within one. Whatever is left open is drawn by the random generator of the run, so a seed
+repeats it.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from dataclasses import dataclass
 from random import Random
 
 from chaos.errors import FaultError
-from chaos.spi import Broker, View
+from chaos.spi import Broker, Member, View
 from chaos.wording import shown, unknown
 
-GRAMMAR = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\(\s*([0-9]{1,6})\s*\))?\s*")
+_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+GRAMMAR = re.compile(rf"\s*({_NAME})\s*(?:\(\s*(?:([0-9]{{1,6}})|({_NAME}))\s*\))?\s*")
 
 WORDS: Mapping[str, Callable[[int], int]] = {
     "one": lambda nodes: min(nodes, 1),
@@ -32,15 +36,25 @@ WORDS: Mapping[str, Callable[[int], int]] = {
 """How many of so many nodes each word takes."""
 
 
+RACK = "rack"
+
+
 @dataclass(frozen=True)
 class TargetExpr:
-    """A target as written: a word, a role or a node's name, and the partition where it has one."""
+    """A target as written: a word, a role or a node's name, and what stands in its parentheses: a
+    partition, or the name of a kind or of a rack."""
 
     role: str
     partition: int | None = None
+    of: str = ""
+
+    @property
+    def inner(self) -> str:
+        """What stands in the parentheses; empty: there are none."""
+        return self.of if self.partition is None else str(self.partition)
 
     def __str__(self) -> str:
-        return self.role if self.partition is None else f"{self.role}({self.partition})"
+        return f"{self.role}({self.inner})" if self.inner else self.role
 
 
 def parse_target(text: str) -> TargetExpr:
@@ -48,15 +62,18 @@ def parse_target(text: str) -> TargetExpr:
     found = GRAMMAR.fullmatch(text)
     if not found:
         raise ValueError(f"{shown(text)} is no target, such as leader(0), controller or one")
-    return TargetExpr(found[1], None if found[2] is None else int(found[2]))
+    return TargetExpr(found[1], None if found[2] is None else int(found[2]), found[3] or "")
 
 
 def target_problem(
-    text: str, roles: Mapping[str, bool], nodes: Sequence[str] | None, partitions: int | None
+    text: str,
+    roles: Mapping[str, bool],
+    members: Sequence[Member] | None,
+    partitions: int | None,
 ) -> str:
     """Why this target cannot mean anything in such a cluster; empty: it can.
 
-    `roles` are those of spi.Broker. Where `nodes` or `partitions` is None, it is not known, and
+    `roles` are those of spi.Broker. Where `members` or `partitions` is None, it is not known, and
     what depends on it is not checked.
     """
     try:
@@ -65,27 +82,65 @@ def target_problem(
         return str(error)
     if expr.role in roles:
         return _partition_problem(expr, roles[expr.role], partitions)
-    is_node = nodes is None or expr.role in nodes
-    if expr.partition is not None and (expr.role in WORDS or (nodes and is_node)):
-        return f"{expr.role} takes no partition: write {expr.role}"
     if expr.role in WORDS:
-        none = nodes is not None and not WORDS[expr.role](len(nodes))
-        return f"the {expr.role} of {len(nodes or ())} nodes is none of them" if none else ""
-    if is_node and expr.partition is None:
-        return ""
+        return "" if members is None else _word_problem(expr, members)
+    if expr.role == RACK:
+        return "" if members is None else _rack_problem(expr, members)
+    names = [member.name for member in members or ()]
+    if expr.role in names or members is None:
+        if not expr.inner:
+            return ""
+        if expr.role in names:
+            return f"{expr.role} takes no partition: write {expr.role}"
     spelled = [f"{role}(p)" if takes else role for role, takes in roles.items()]
-    return unknown("target", text, [*WORDS, *spelled, *(nodes or ())], "targets")
+    racks = [f"{RACK}({name})" for name in _racks(members or ())]
+    return unknown("target", text, [*WORDS, *spelled, *racks, *names], "targets")
 
 
 def _partition_problem(expr: TargetExpr, takes_one: bool, partitions: int | None) -> str:
     if not takes_one:
-        wrong = expr.partition is not None
-        return f"{expr.role} takes no partition: write {expr.role}" if wrong else ""
+        return f"{expr.role} takes no partition: write {expr.role}" if expr.inner else ""
     if expr.partition is None:
         return f"{expr.role} needs a partition: write {expr.role}(0)"
     if partitions is not None and expr.partition >= partitions:
         return f"there is no partition {expr.partition}: the last one is {partitions - 1}"
     return ""
+
+
+def _word_problem(expr: TargetExpr, members: Sequence[Member]) -> str:
+    """A kind that nobody is, a part that is nobody, or a count over unlike nodes."""
+    kinds = _kinds(members)
+    if expr.inner and expr.of not in kinds:
+        return unknown("kind of node", expr.inner, kinds, "kinds")
+    if not expr.inner and expr.role != "all" and len({member.roles for member in members}) > 1:
+        either = " or ".join(f"{expr.role}({kind})" for kind in kinds)
+        return f"the nodes are not all alike: write {either}"
+    counted = len(_of_kind(expr.of, members))
+    if WORDS[expr.role](counted):
+        return ""
+    return f"the {expr.role} of {counted} {f'{expr.of} ' if expr.of else ''}nodes is none of them"
+
+
+def _rack_problem(expr: TargetExpr, members: Sequence[Member]) -> str:
+    racks = _racks(members)
+    if not racks:
+        return "no node stands in a rack: set cluster.racks"
+    if not expr.inner:
+        return f"rack needs a name: write {RACK}({racks[0]})"
+    return "" if expr.inner in racks else unknown("rack", expr.inner, racks, "racks")
+
+
+def _kinds(members: Sequence[Member]) -> list[str]:
+    return sorted({role for member in members for role in member.roles})
+
+
+def _racks(members: Sequence[Member]) -> list[str]:
+    return sorted({member.rack for member in members if member.rack})
+
+
+def _of_kind(kind: str, members: Sequence[Member]) -> list[str]:
+    """The names of the nodes of a kind; of all nodes when none is said."""
+    return [member.name for member in members if not kind or kind in member.roles]
 
 
 def resolve(
@@ -95,12 +150,15 @@ def resolve(
 
     Raises FaultError with what was looked for when nobody is there.
     """
-    if expr.role in WORDS:
-        chosen = random.sample(list(node_names), WORDS[expr.role](len(node_names)))
-    elif expr.role in broker.roles:
+    if expr.role in broker.roles:
         chosen = list(broker.locate(expr.role, expr.partition, view))
         if chosen and f"{expr.role}s" in broker.roles:
             chosen = [random.choice(sorted(chosen))]
+    elif expr.role in WORDS:
+        counted = _of_kind(expr.of, broker.members()) if expr.of else list(node_names)
+        chosen = random.sample(counted, WORDS[expr.role](len(counted)))
+    elif expr.role == RACK:
+        chosen = [member.name for member in broker.members() if member.rack == expr.inner]
     else:
         chosen = [name for name in node_names if name == expr.role]
     if not chosen:

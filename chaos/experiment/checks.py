@@ -69,12 +69,12 @@ def target_flaws(fault_type: type[Any], section: Json, scene: Scene) -> Iterator
     """Targets of one step that no cluster of this topology has."""
     if scene.broker_type is None:
         return
-    nodes = None if scene.broker is None else [member.name for member in scene.broker.members()]
+    members = None if scene.broker is None else scene.broker.members()
     partitions = None if scene.stream is None else scene.stream.partitions
     for key in shape(fault_type).target_keys:
         text = section.get(key)
         if isinstance(text, str):
-            what = target_problem(text, scene.broker_type.roles, nodes, partitions)
+            what = target_problem(text, scene.broker_type.roles, members, partitions)
             if what:
                 yield Flaw((key,), what)
 

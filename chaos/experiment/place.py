@@ -8,17 +8,30 @@ from typing import Any
 from chaos import registry
 from chaos.errors import ChaosError, Problem
 from chaos.experiment.build import Experiment
+from chaos.experiment.source import split_path
 from chaos.plugin import Flaw
+from chaos.spi import Foresees
 
 
 def place_problems(
     experiment: Experiment, runtime_name: str, runtime_class: type[Any]
 ) -> list[Problem]:
-    """The faults of an experiment that cannot be had on a runtime, and where they can."""
-    if runtime_class.meshed:
-        return []
+    """What of an experiment cannot be had on a runtime, and where it can."""
+    runtime = runtime_class()
+    flaws = []
+    if isinstance(runtime, Foresees):
+        flaws = [
+            Flaw(split_path(dotted), what) for dotted, what in runtime.problems(experiment.broker)
+        ]
+    if not runtime.meshed:
+        flaws += _unlinked(experiment, runtime_name)
+    return experiment.source.problems(flaws)
+
+
+def _unlinked(experiment: Experiment, runtime_name: str) -> list[Flaw]:
+    """Faults that act on links, which this runtime has no hold of."""
     elsewhere = " or ".join(f"--runtime {name}" for name in meshed()) or "a runtime with links"
-    flaws = [
+    return [
         Flaw(
             ("faults", index, "fault"),
             f"{step.name} acts on links between nodes, which the {runtime_name} runtime has no "
@@ -27,7 +40,6 @@ def place_problems(
         for index, step in enumerate(experiment.faults)
         if step.fault.needs_links
     ]
-    return experiment.source.problems(flaws)
 
 
 def meshed() -> Iterator[str]:

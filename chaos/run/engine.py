@@ -29,6 +29,7 @@ from chaos.report import report_after
 from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
+from chaos.run.settings import read_settings
 from chaos.run.watch import Watch
 from chaos.spi import Cluster, Json, NodeState, Replicas
 from chaos.timing import Interrupted, now_ns, wait_until
@@ -39,7 +40,7 @@ _PREPARE_WITHIN_S = 60.0
 _PRODUCERS_END_WITHIN_S = 40.0
 _CONSUMERS_END_WITHIN_S = 20.0
 _READ_BACK_WITHIN_S = 270.0
-_WHOLE_WITHIN_S = 60.0
+_WHOLE_WITHIN_S = 120.0  # what was started again may take as long as a start
 _LOOK_S = 2.0
 _LEAD_S = 0.5
 """How long before the first fault targets are resolved and plans are made."""
@@ -183,6 +184,7 @@ class _Run:
         self._phase("prepare")
         broker, stream = self.experiment.broker, self.experiment.stream
         broker.prepare(cluster.clients, stream, _PREPARE_WITHIN_S)
+        read_settings(broker, stream, cluster.clients, self.events)
         group = group_name(self.number) if self.experiment.load.consumers.count else ""
         self.watch = Watch(broker.observer(cluster.clients, stream), self.events, group)
         return cluster

@@ -90,6 +90,9 @@ from chaos.spi.cluster import (
     Command as Command,
 )
 from chaos.spi.cluster import (
+    Foresees as Foresees,
+)
+from chaos.spi.cluster import (
     Java as Java,
 )
 from chaos.spi.cluster import (

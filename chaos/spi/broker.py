@@ -74,6 +74,13 @@ class TellsSettings(Protocol):
     ) -> Mapping[str, Mapping[str, str]]:
         """Settings by whom they belong to ("kafka-1", "stream"). Raises ClusterError."""
 
+    def unheeded(
+        self,
+        stream: Any,  # noqa: ANN401
+        in_force: Mapping[str, Mapping[str, str]],
+    ) -> Sequence[str]:
+        """What the experiment sets and is not in force, a sentence each; empty: all is."""
+
 
 class Outcome(IntEnum):
     """What is known of a send when it is over."""

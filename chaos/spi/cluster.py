@@ -228,3 +228,11 @@ class Runtime(Protocol):
 
     def leftovers(self) -> Mapping[str, Sequence[str]]:
         """All that carries any cluster's mark on this machine: id -> descriptions."""
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """Ability of a Runtime: it can tell what it will never run, whatever the machine."""
+
+    def problems(self, broker: Broker) -> Sequence[tuple[str, str]]:
+        """What does not go here, as (path in the experiment, what to do); empty: all does."""

@@ -11,8 +11,11 @@ import pytest
 from nodes import place
 
 from chaos.registry import load, names
-from chaos.spi import Address, Broker, Caveat, Launch, Place, Port, Readable, View
+from chaos.spi import Address, Broker, Caveat, Launch, Place, Port, Readable, TellsSettings, View
 
+TOPOLOGIES = {"kafka": [{}, {"controllers": 3, "racks": 3}]}
+"""What a cluster may consist of besides the default; here, nodes that clients do not talk to."""
+CASES = [(name, values) for name in names("brokers") for values in TOPOLOGIES.get(name, [{}])]
 METHODS = [name for name, value in vars(Broker).items() if inspect.isfunction(value)
            and not name.startswith("_")]  # fmt: skip
 
@@ -46,9 +49,10 @@ def cls(request: pytest.FixtureRequest) -> type[Any]:
     return load("brokers", request.param)
 
 
-@pytest.fixture
-def broker(cls: type[Any]) -> Any:
-    return cls()
+@pytest.fixture(params=CASES, ids=str)
+def broker(request: pytest.FixtureRequest) -> Any:
+    name, values = request.param
+    return load("brokers", name)(**values)
 
 
 def test_every_method_of_the_protocol_is_there_with_its_parameters(cls: type[Any]) -> None:
@@ -64,6 +68,13 @@ def test_reading_back_is_as_in_its_protocol(
     """An ability is all or nothing."""
     if hasattr(cls, "stored"):
         assert parameters(cls.stored) == parameters(Readable.stored)
+
+
+def test_telling_settings_is_as_in_its_protocol(cls: type[Any]) -> None:
+    """An ability is all or nothing."""
+    for name in ("in_force", "unheeded"):
+        if hasattr(cls, "in_force") or hasattr(cls, "unheeded"):
+            assert parameters(getattr(cls, name)) == parameters(getattr(TellsSettings, name))
 
 
 def test_it_and_its_stream_are_frozen_data(cls: type[Any]) -> None:

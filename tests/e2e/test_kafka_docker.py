@@ -90,10 +90,13 @@ def test_down_leaves_nothing() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("experiment", ["broker-down.yaml", "kafka/broker-pause.yaml"])
+@pytest.mark.parametrize("experiment", [
+    "broker-down.yaml", "kafka/broker-pause.yaml", "kafka/controller-down.yaml",
+    "kafka/dedicated-controllers.yaml", "kafka/rack-down.yaml",
+])  # fmt: skip
 def test_safe_experiments_pass(run: Run, experiment: str) -> None:
     """What passes as plain processes passes in containers."""
-    ran = run(experiment, *DOCKER)
+    ran = run(experiment, "--runtime", "docker")
     assert ran.code == 0, ran.output
 
 

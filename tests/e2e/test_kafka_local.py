@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chaos_adapters.brokers.kafka.versions import locked
 from tests.e2e.kafka_reader import acknowledged, stored
 from tests.e2e.tools import Run, chaos
 
@@ -41,10 +42,24 @@ def test_acks_1_loses_exactly_what_the_verdict_names(run: Run) -> None:
 
 
 @pytest.mark.full
-def test_safe_settings_survive_a_paused_leader(run: Run) -> None:
-    """A frozen leader: PASS."""
-    ran = run("kafka/broker-pause.yaml", *LOCAL)
+@pytest.mark.parametrize(
+    "experiment", ["broker-pause", "controller-down", "dedicated-controllers", "rack-down"]
+)
+def test_safe_experiments_pass(run: Run, experiment: str) -> None:
+    """A frozen leader, a dead controller, a dead rack: PASS, each on a cluster of its own."""
+    ran = run(f"kafka/{experiment}.yaml", "--runtime", "local")
     assert ran.code == 0, ran.output
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("version", locked())
+def test_every_pinned_version_survives_a_killed_leader(run: Run, version: str) -> None:
+    """PASS; what the cluster says of itself is on record."""
+    ran = run("broker-down.yaml", "--runtime", "local", "--set", f"cluster.version={version}")
+    assert ran.code == 0, ran.output
+    (settings,) = ran.events("settings")
+    assert settings["in_force"]["stream"]["min.insync.replicas"] == "2"
+    assert settings["in_force"]["kafka-3"]["process.roles"] == "broker,controller"
 
 
 def test_network_faults_are_refused_with_a_way_out(tmp_path: Path, run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -22,11 +22,11 @@ from chaos.spi import (
     Rig,
     Target,
 )
-from chaos_adapters.brokers.memory.broker import Memory
+from chaos_adapters.brokers.memory.broker import Memory, MemoryStream
 
 ENTRY_POINTS = {
     "chaos.faults": ["Toothless", "Stubborn", "Clumsy", "Buggy", "Shaky", "Impossible"],
-    "chaos.brokers": ["Dying", "Never", "Sticky"],
+    "chaos.brokers": ["Dying", "Never", "Sticky", "Deaf"],
 }
 
 
@@ -163,3 +163,18 @@ class Sticky(Memory):
 
     def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
         raise ClusterError("stream 'old' cannot be deleted")
+
+
+@dataclass(frozen=True)
+class Deaf(Memory):
+    """Tells its settings, and that one of them is not what was asked for."""
+
+    def in_force(
+        self, clients: Mapping[str, Address], stream: MemoryStream, timeout_s: float
+    ) -> Mapping[str, Mapping[str, str]]:
+        return {**{name: {"durable": "true"} for name in clients}, "stream": {"copies": "1"}}
+
+    def unheeded(
+        self, stream: MemoryStream, in_force: Mapping[str, Mapping[str, str]]
+    ) -> Sequence[str]:
+        return [f"stream has copies={in_force['stream']['copies']}, and was told 2."]

@@ -72,6 +72,25 @@ def test_a_cluster_that_does_not_start_is_told_with_its_last_lines(
     assert (seen.directory / "logs" / "memory-1.log").read_text()
 
 
+DEAF = Scene("deaf", experiment(cluster={"broker": "test.deaf"}))
+
+
+@pytest.mark.parametrize("scene", [DEAF], ids=lambda scene: scene.name)
+def test_a_setting_that_is_not_in_force_makes_the_run_unknown(scene: Scene, played: Play) -> None:
+    """The run would answer another question: it says which setting, and offers no load. What is in
+    force is on record."""
+    seen = played(scene)
+    assert seen.status == 3, seen.output
+    assert seen.document.verdict is Verdict.UNKNOWN
+    sentence = "settings are not in force: stream has copies=1, and was told 2"
+    assert sentence in seen.output
+    assert any(sentence in reason for reason in seen.document.reasons)
+    (event,) = [each for each in seen.events if each["kind"] == "settings"]
+    assert event["in_force"]["memory-1"] == {"durable": "true"}
+    assert not any(each["kind"] == "load" for each in seen.events)
+    assert seen.gone_after_s is not None, seen.left
+
+
 NO_HOME = Scene("no-home", experiment(), home="file/home")
 NO_RUNS = Scene("no-runs", experiment(), runs="file/runs")
 

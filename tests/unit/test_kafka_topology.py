@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from chaos.spi import Address, Java, Member, Place, Settings, View
 from chaos_adapters.brokers.kafka import Kafka, Topic
 from chaos_adapters.brokers.kafka import topology as kafka
+from chaos_adapters.brokers.kafka.topology import Topology
 
 
-def places(nodes: int, cluster_id: str = "ab12") -> list[Place]:
+def places(nodes: int, controllers: int = 0, cluster_id: str = "ab12") -> list[Place]:
     """Every port of every node has an address of its own; so have the clients' ways."""
-    members = kafka.members(nodes)
+    members = Topology(nodes, controllers).members
     numbers = iter(range(20_000, 21_000))
     reach = {
         member.name: {
@@ -34,8 +36,11 @@ def places(nodes: int, cluster_id: str = "ab12") -> list[Place]:
     ]  # fmt: skip
 
 
-def properties(place: Place, nodes: int, settings: Settings | None = None) -> dict[str, str]:
-    text = kafka.launch(place, nodes, "4.1.1", settings or {}).files["server.properties"]
+def properties(
+    place: Place, nodes: int, settings: Settings | None = None, controllers: int = 0
+) -> dict[str, str]:
+    launch = kafka.launch(place, Topology(nodes, controllers), "4.1.1", settings or {})
+    text = launch.files["server.properties"]
     pairs = [line.partition("=") for line in text.splitlines()]
     assert len({key for key, _, _ in pairs}) == len(pairs)
     return {key: value for key, _, value in pairs}
@@ -68,6 +73,52 @@ def test_every_node_knows_itself_and_all_voters(nodes: int) -> None:
         voters = [f"{n}@{place.reach[f'kafka-{n}']['controller']}" for n in range(1, nodes + 1)]
         assert found["controller.quorum.voters"].split(",") == voters
         assert found["log.dirs"] == f"/data/{name}/kafka"
+
+
+@pytest.mark.parametrize("controllers", [1, 3, 5])
+def test_dedicated_controllers_vote_and_brokers_do_not(controllers: int) -> None:
+    """Each node has one role, the ports of it, and the same voters; clients reach brokers only."""
+    where = places(3, controllers)
+    reach = where[0].reach
+    names = [f"controller-{n}" for n in range(1, controllers + 1)]
+    voters = [f"{100 + n}@{reach[name]['controller']}" for n, name in enumerate(names, 1)]
+    assert [place.member.name for place in where] == [*NAMES, *names]
+    for place in where:
+        found = properties(place, 3, controllers=controllers)
+        assert found["controller.quorum.voters"].split(",") == voters
+        assert found["controller.listener.names"] == "CONTROLLER"
+        if place.member.name in names:
+            assert place.member.roles == {"controller"}
+            assert found["process.roles"] == "controller"
+            assert found["listeners"] == f"CONTROLLER://{place.listen['controller']}"
+            assert "advertised.listeners" not in found
+            assert {port.audience for port in place.member.ports} == {"peers"}
+        else:
+            assert place.member.roles == {"broker"}
+            assert found["process.roles"] == "broker"
+            assert set(listeners(found["listeners"])) == {"INTERNAL", "CLIENTS"}
+
+
+def test_a_dedicated_controller_has_a_small_heap() -> None:
+    """It holds no messages, and laptops are small."""
+    *_, place = places(1, 1)
+    heap = kafka.launch(place, Topology(1, 1), "4.1.1", {}).environment["KAFKA_HEAP_OPTS"]
+    assert heap == "-Xms64m -Xmx192m"
+
+
+def test_nodes_stand_in_racks_in_turn() -> None:
+    """Brokers and controllers each from the first rack on; only brokers are told."""
+    broker = Kafka(nodes=4, controllers=3, racks=3)
+    racks = {member.name: member.rack for member in broker.members()}
+    assert "".join(racks.values()) == "abcaabc"
+    assert broker.topology.broker_racks == dict(zip(racks, "abca", strict=False))
+    assert {member.rack for member in Kafka().members()} == {""}
+    named = Kafka(nodes=2, racks=["eu-1a", "eu-1b"])
+    assert [member.rack for member in named.members()] == ["eu-1a", "eu-1b"]
+    place = places(1)[0]
+    place = replace(place, member=replace(place.member, rack="eu-1a"))
+    assert properties(place, 1)["broker.rack"] == "eu-1a"
+    assert "broker.rack" not in properties(places(1)[0], 1)
 
 
 @pytest.mark.parametrize(("nodes", "copies", "least"), [(1, "1", "1"), (2, "2", "2"), (3, "3", "2"),
@@ -109,7 +160,7 @@ def test_no_guarantee_is_changed_behind_the_users_back() -> None:
 def test_a_launch_formats_the_storage_first_and_starts_with_the_same_files() -> None:
     """A second start formats nothing; the jars are those of the version's lock."""
     place = places(3)[1]
-    launch = kafka.launch(place, 3, "4.1.1", {})
+    launch = kafka.launch(place, Topology(3), "4.1.1", {})
     (prepare,), program = launch.prepare, launch.program
     assert isinstance(prepare, Java)
     assert isinstance(program, Java)
@@ -136,8 +187,10 @@ def test_a_cluster_id_is_one_that_kafka_takes() -> None:
 
 def test_names_and_numbers_of_nodes_belong_together() -> None:
     """`"10"` contains `"1"`: names are taken apart, not searched."""
-    for number in (1, 2, 9, 10, 11):
+    for number in (1, 2, 9, 10, 11, 101, 109):
         assert kafka.node_id(kafka.node_name(number)) == number
+    names = [member.name for member in Topology(9, 9).members]
+    assert len({kafka.node_id(name) for name in names}) == 18
 
 
 # ---------------------------------------------------------------------------------------- roles
@@ -185,6 +238,14 @@ def test_roles_are_those_of_the_view(role: str, partition: int | None, expected:
          ["stream.settings.min.insync.replicas"]),
         (Kafka(nodes=2), Topic(settings={"min.insync.replicas": 4}),
          ["stream.replicas", "stream.settings.min.insync.replicas"]),
+        (Kafka(racks=["a", "b", "c"]), Topic(), []),
+        (Kafka(racks=["a", "1"]), Topic(), ["cluster.racks"]),
+        (Kafka(racks=["a", "a"]), Topic(), ["cluster.racks"]),
+        (Kafka(racks=["a", "b", "c", "d"]), Topic(), ["cluster.racks"]),
+        (Kafka(version="4.0.7"), Topic(), []),
+        (Kafka(version="3.9.0"), Topic(), ["cluster.version"]),
+        (Kafka(version="../4.1.1"), Topic(), ["cluster.version"]),
+        (Kafka(version="latest"), Topic(), ["cluster.version"]),
     ],
 )  # fmt: skip
 def test_what_can_never_be_is_told_with_its_place(
@@ -196,7 +257,16 @@ def test_what_can_never_be_is_told_with_its_place(
 
 @pytest.mark.parametrize(
     ("cls", "field", "value"),
-    [(Kafka, "nodes", 0), (Kafka, "nodes", 10), (Topic, "partitions", 0), (Topic, "replicas", 0)],
+    [
+        (Kafka, "nodes", 0),
+        (Kafka, "nodes", 10),
+        (Kafka, "controllers", 0),
+        (Kafka, "controllers", 10),
+        (Kafka, "racks", 4),
+        (Kafka, "racks", -1),
+        (Topic, "partitions", 0),
+        (Topic, "replicas", 0),
+    ],
 )
 def test_impossible_numbers_are_refused(cls: Any, field: str, value: int) -> None:
     """With the value."""
@@ -206,7 +276,7 @@ def test_impossible_numbers_are_refused(cls: Any, field: str, value: int) -> Non
 
 def test_members_are_all_broker_and_controller_with_three_ports() -> None:
     """Peers use two of them, clients one; every one answers the same ping."""
-    found = kafka.members(3)
+    found = Topology(3).members
     assert [member.name for member in found] == list(NAMES)
     for member in found:
         assert isinstance(member, Member)

@@ -140,17 +140,22 @@ def proxies_of(directory: Path, node: str) -> dict[str, Any]:
     return {proxy["name"]: proxy for proxy in found}
 
 
-@sizes
-def test_the_mesh_has_every_link_and_finds_its_proxies(tmp_path: Path, nodes: int) -> None:
-    """n(n-1) links between nodes and one from the clients to each; a link acts on the proxies that
-    the pod's file has."""
-    broker = Kafka(nodes=nodes)
+@pytest.mark.parametrize(
+    "broker",
+    [Kafka(nodes=1), Kafka(), Kafka(nodes=5), Kafka(nodes=1, controllers=1), Kafka(controllers=3)],
+    ids=str,
+)
+def test_the_mesh_has_every_link_and_finds_its_proxies(tmp_path: Path, broker: Kafka) -> None:
+    """n(n-1) links between nodes, dedicated controllers among them, and one from the clients to
+    each broker; a link acts on the proxies that the pod's file has."""
     written(tmp_path, broker)
     there = ports(broker)
     links = links_of(broker.members(), there)
     names = [member.name for member in broker.members()]
+    brokers = [member.name for member in broker.members() if "broker" in member.roles]
     assert set(links) == {
-        (source, target) for source in (*names, CLIENTS) for target in names if source != target
+        *((source, target) for source in names for target in names if source != target),
+        *((CLIENTS, target) for target in brokers),
     }
     for (source, target), link in links.items():
         pod = target if source == CLIENTS else source

@@ -11,12 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.errors import FaultError
-from chaos.spi import View
+from chaos.spi import Member, View
 from chaos.targets import TargetExpr, parse_target, resolve, target_problem
 
 NODES = ("fake-1", "fake-2", "fake-3")
 VIEW = View("fake-2", {0: "fake-3", 1: None}, {0: ("fake-3", "fake-2", "fake-1")})
 ROLES = fake_plugins.Broker.roles
+MEMBERS = fake_plugins.Broker().members()
+MIXED = [
+    *(Member(f"b-{n}", frozenset({"broker"}), (), rack) for n, rack in enumerate("xyzx", 1)),
+    *(Member(f"c-{n}", frozenset({"controller"}), (), rack) for n, rack in enumerate("xyz", 1)),
+]
+
+
+class Mixed(fake_plugins.Broker):
+    """Four brokers and three controllers in three racks."""
+
+    def members(self) -> Sequence[Member]:
+        return MIXED
 
 
 def resolved(
@@ -33,6 +45,8 @@ def resolved(
         ("controller", TargetExpr("controller")),
         ("kafka-2", TargetExpr("kafka-2")),
         ("broker.example.org", TargetExpr("broker.example.org")),
+        ("rack(eu-1a)", TargetExpr("rack", of="eu-1a")),
+        ("minority( controller )", TargetExpr("minority", of="controller")),
     ],
 )
 def test_grammar(text: str, expr: TargetExpr) -> None:
@@ -59,7 +73,11 @@ def test_anything_else_is_no_target(text: str) -> None:
         ("leader", "leader needs a partition: write leader(0)"),
         ("leader(3)", "there is no partition 3: the last one is 2"),
         ("controller(0)", "controller takes no partition: write controller"),
-        ("one(0)", "one takes no partition: write one"),
+        ("controller(x)", "controller takes no partition: write controller"),
+        ("leader(x)", "leader needs a partition: write leader(0)"),
+        ("one(0)", 'unknown kind of node "0" (kinds: broker)'),
+        ("all(brokers)", 'unknown kind of node "brokers"; did you mean "broker"? (kinds: broker)'),
+        ("rack(a)", "no node stands in a rack: set cluster.racks"),
         ("fake-1(0)", "fake-1 takes no partition: write fake-1"),
         (
             "fake-4",
@@ -74,7 +92,7 @@ def test_anything_else_is_no_target(text: str) -> None:
 )
 def test_what_a_cluster_does_not_have_is_known_before_it_starts(text: str, problem: str) -> None:
     """Every impossible target has a message that says what would be right."""
-    assert target_problem(text, ROLES, NODES, 3) == problem
+    assert target_problem(text, ROLES, MEMBERS, 3) == problem
 
 
 @pytest.mark.parametrize(
@@ -87,9 +105,47 @@ def test_without_a_topology_only_what_is_sure_is_refused(text: str, known: bool)
 
 def test_a_minority_of_two_is_none() -> None:
     """A word that would take no node at all is refused."""
-    assert target_problem("minority", ROLES, NODES[:2], 3) == (
+    assert target_problem("minority", ROLES, MEMBERS[:2], 3) == (
         "the minority of 2 nodes is none of them"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("all", ""),
+        ("all(broker)", ""),
+        ("minority(controller)", ""),
+        ("rack(x)", ""),
+        ("minority", "the nodes are not all alike: write minority(broker) or minority(controller)"),
+        ("one", "the nodes are not all alike: write one(broker) or one(controller)"),
+        ("rack", "rack needs a name: write rack(x)"),
+        ("rack(xx)", 'unknown rack "xx"; did you mean "x"? (racks: x, y, z)'),
+        ("rack(0)", 'unknown rack "0" (racks: x, y, z)'),
+    ],
+)
+def test_racks_and_kinds_are_checked_before_the_start(text: str, problem: str) -> None:
+    """What counts votes or copies needs nodes that are alike."""
+    assert target_problem(text, ROLES, MIXED, 3) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes", "count"),
+    [
+        ("rack(x)", {"b-1", "b-4", "c-1"}, 3),
+        ("all(controller)", {"c-1", "c-2", "c-3"}, 3),
+        ("minority(controller)", {"c-1", "c-2", "c-3"}, 1),
+        ("majority(broker)", {"b-1", "b-2", "b-3", "b-4"}, 3),
+        ("one(broker)", {"b-1", "b-2", "b-3", "b-4"}, 1),
+    ],
+)
+def test_racks_and_kinds_mean_their_nodes(text: str, nodes: set[str], count: int) -> None:
+    """A rack is all of its nodes, whatever they are; a word counts within its kind."""
+    for seed in range(10):
+        names = [member.name for member in MIXED]
+        found = resolve(parse_target(text), Mixed(), VIEW, names, Random(seed))  # type: ignore[arg-type]
+        assert set(found) <= nodes
+        assert len(found) == count
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ import psutil
 from chaos.errors import ClusterError, Unavailable
 from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
 from chaos.timing import wait_until
-from chaos_adapters.runtimes.java import java_argv
+from chaos_adapters.runtimes.java import java_argv, lock_problem
 from chaos_adapters.runtimes.marks import MARK, kill_marked, marked
 from chaos_adapters.runtimes.ports import reserve
 
@@ -194,11 +194,15 @@ class Local:
         """A broker runs here when it says which program to start."""
         if os.name != "posix":
             return ["plain processes need Linux or macOS; use --runtime docker"]
-        members = broker.members()
-        place = _place("check", members[0], members, Path("/nowhere"), _numbered(members))
-        if broker.launch(place).program is None:
+        if _probed(broker).program is None:
             return ["this system does not run as plain processes; use --runtime docker"]
         return []
+
+    def problems(self, broker: Broker) -> Sequence[tuple[str, str]]:
+        """A version whose jars nobody pinned."""
+        program = _probed(broker).program
+        wrong = lock_problem(program) if isinstance(program, Java) else ""
+        return [("cluster.version", wrong)] if wrong else []
 
     @_writing()
     def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
@@ -245,6 +249,12 @@ class Local:
             with suppress(psutil.NoSuchProcess):
                 found.setdefault(mark, []).append(f"process {process.pid} ({process.name()})")
         return found
+
+
+def _probed(broker: Broker) -> Launch:
+    """What it would start, at a place that is never used."""
+    members = broker.members()
+    return broker.launch(_place("check", members[0], members, Path("/nowhere"), _numbered(members)))
 
 
 def _numbered(members: Sequence[Member]) -> Mapping[str, Mapping[str, Address]]:

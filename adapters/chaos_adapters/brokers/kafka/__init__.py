@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from string import ascii_lowercase
+from typing import ClassVar, Literal
 
 from chaos.spi import (
     Address,
@@ -20,7 +22,7 @@ from chaos.spi import (
     Transactions,
     View,
 )
-from chaos_adapters.brokers.kafka import admin, topology
+from chaos_adapters.brokers.kafka import admin, server_settings, topology, versions
 from chaos_adapters.brokers.kafka import settings as client_settings
 from chaos_adapters.brokers.kafka.clients import (
     KafkaConsumer,
@@ -29,6 +31,9 @@ from chaos_adapters.brokers.kafka.clients import (
     read_back,
 )
 from chaos_adapters.brokers.kafka.observer import KafkaObserver
+from chaos_adapters.brokers.kafka.topology import Topology
+
+_RACK = re.compile("[A-Za-z][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Kafka:
-    """Apache Kafka in KRaft mode: every node is broker and controller."""
+    """Apache Kafka in KRaft mode, with combined or dedicated controllers, in racks or none."""
 
     stream_type: ClassVar[type] = Topic
     roles: ClassVar[Mapping[str, bool]] = {
@@ -65,19 +70,40 @@ class Kafka:
     }
 
     nodes: int = 3
-    """How many brokers; each is a controller too."""
+    """How many brokers, 1 to 9: `kafka-1` and following."""
+    controllers: Literal["combined"] | int = "combined"
+    """`combined`: every broker is a controller too, and votes. A number: so many nodes of their
+    own, `controller-1` and following, to which no client talks; 3 survive the loss of one."""
+    racks: int | list[str] = 0
+    """How many racks (a, b, c ...), or their names. Nodes stand in them in turn: with 3 racks
+    kafka-1, kafka-4 and controller-1 are in `a`. Kafka then spreads replicas over them."""
     version: str = "4.1.1"
     """Of the jars (local runtime) and of the official image (Docker)."""
     settings: Settings = field(default_factory=dict)
-    """Broker settings as Kafka names them."""
+    """Settings of all brokers and controllers, as Kafka names them."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 9:
             raise ValueError(f"nodes is {self.nodes}: 1 to 9 are possible")
+        if self.controllers != "combined" and not 1 <= self.controllers <= 9:
+            raise ValueError(f"controllers is {self.controllers}: 1 to 9 or combined are possible")
+        if isinstance(self.racks, int) and not 0 <= self.racks <= self.nodes:
+            raise ValueError(f"racks is {self.racks}: 0 to {self.nodes} are possible")
+
+    @property
+    def topology(self) -> Topology:
+        """Who is there."""
+        racks = ascii_lowercase[: self.racks] if isinstance(self.racks, int) else self.racks
+        dedicated = 0 if self.controllers == "combined" else self.controllers
+        return Topology(self.nodes, dedicated, tuple(racks))
 
     def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
-        """More replicas than brokers, or more in sync than replicas, can never be."""
+        """What can never be: more replicas than brokers, settings that do not exist, ..."""
         found = []
+        if wrong := versions.problem(self.version):
+            found.append(("cluster.version", wrong))
+        if wrong := _rack_problem(self.racks, self.nodes):
+            found.append(("cluster.racks", wrong))
         if stream.replicas > self.nodes:
             what = f"{stream.replicas} replicas do not fit on {self.nodes} brokers"
             found.append(("stream.replicas", f"{what}: at most {self.nodes}"))
@@ -85,7 +111,7 @@ class Kafka:
         if str(wanted).isdigit() and int(wanted) > stream.replicas:
             what = f"{wanted} of {stream.replicas} replicas can never be in sync"
             found.append(("stream.settings.min.insync.replicas", what))
-        return found
+        return [*found, *server_settings.problems(self.version, self.settings, stream.settings)]
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """As librdkafka sees them."""
@@ -93,25 +119,40 @@ class Kafka:
 
     def members(self) -> Sequence[Member]:
         """See topology."""
-        return topology.members(self.nodes)
+        return self.topology.members
 
     def launch(self, place: Place) -> Launch:
         """See topology."""
-        return topology.launch(place, self.nodes, self.version, self.settings)
+        return topology.launch(place, self.topology, self.version, self.settings)
 
     def ready(self, clients: Mapping[str, Address], timeout_s: float) -> str:
-        """All brokers registered, and a controller active."""
-        return admin.missing(clients, self.nodes, timeout_s)
+        """All brokers registered and serving, and all controllers up to date."""
+        return admin.missing(clients, self.topology.voters, timeout_s)
 
     def prepare(self, clients: Mapping[str, Address], stream: Topic, timeout_s: float) -> None:
-        """Create the topic with all replicas in sync."""
+        """Create the topic with all replicas in sync, and across racks where there are some."""
         admin.prepare(
-            clients, stream.name, stream.partitions, stream.replicas, stream.settings, timeout_s
-        )
+            clients, stream.name, stream.partitions, stream.replicas, stream.settings,
+            self.topology.broker_racks, timeout_s,
+        )  # fmt: skip
+
+    def in_force(
+        self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+    ) -> Mapping[str, Mapping[str, str]]:
+        """Of each broker and of the topic; what Kafka hides stays hidden."""
+        return server_settings.in_force(clients, stream.name, timeout_s)
+
+    def unheeded(self, stream: Topic, in_force: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
+        """By value, as Kafka writes it."""
+        racks = self.topology.broker_racks
+        return [
+            *server_settings.unheeded(self.version, self.settings, stream.settings, in_force),
+            *server_settings.misplaced(racks, in_force),
+        ]
 
     def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
         """Delete all topics and groups, and prove that all is whole."""
-        admin.reset(clients, self.nodes, timeout_s)
+        admin.reset(clients, timeout_s)
 
     def observer(self, clients: Mapping[str, Address], stream: Topic) -> KafkaObserver:
         """See observer."""
@@ -171,3 +212,14 @@ class Kafka:
         from chaos_adapters.brokers.kafka.caveats import caveats
 
         return caveats(self, stream, producer, consumer)
+
+
+def _rack_problem(racks: int | list[str], nodes: int) -> str:
+    """Why these names are none, so that `rack(NAME)` names one."""
+    if isinstance(racks, int):
+        return ""
+    if wrong := [name for name in racks if not _RACK.fullmatch(name)]:
+        return f"{wrong[0]!r} should begin with a letter and consist of letters, digits, . _ -"
+    if len(set(racks)) < len(racks):
+        return "each name should stand there once"
+    return f"{len(racks)} racks for {nodes} brokers: at most {nodes}" if len(racks) > nodes else ""

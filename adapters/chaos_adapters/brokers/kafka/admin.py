@@ -16,7 +16,8 @@ from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Settings
 from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka.clients import bootstrap
-from chaos_adapters.brokers.kafka.wire import ask, controller, describe_quorum
+from chaos_adapters.brokers.kafka.topology import node_id
+from chaos_adapters.brokers.kafka.wire import ask, controller, describe_quorum, silent
 
 T = TypeVar("T")
 _QUIET = logging.getLogger("chaos.kafka")
@@ -78,15 +79,15 @@ def _result(future: Future[T], what: str, *fine: int) -> T:
         raise ClusterError(f"{what}: no answer within 30 s") from error
 
 
-def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str:
+def missing(clients: Mapping[str, Address], voters: Sequence[str], timeout_s: float) -> str:
     """What the cluster still lacks: nodes that are not registered or do not serve."""
     admin = Admin(clients)
     try:
         found = {broker.id for broker in admin.metadata(timeout_s).brokers.values()}
     except ClusterError as error:
         return str(error)
-    if len(found) < nodes:
-        return f"{len(found)} of {nodes} brokers have registered"
+    if len(found) < len(clients):
+        return f"{len(found)} of {len(clients)} brokers have registered"
     # Metadata still names a broker that was killed and restarted a moment ago, until its session
     # ends; whether it really serves only it can tell.
     for name, address in clients.items():
@@ -96,7 +97,8 @@ def missing(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> str
             return f"{name} does not serve yet: {error}"
         if not controller(answer):
             return f"{name} does not serve yet: it knows no controller"
-    return ""
+        deaf = _names(silent(answer, map(node_id, voters)))
+    return f"{', '.join(deaf)} does not follow the metadata" if deaf else ""
 
 
 def prepare(
@@ -105,9 +107,13 @@ def prepare(
     partitions: int,
     replicas: int,
     settings: Settings,
+    racks: Mapping[str, str],
     timeout_s: float,
 ) -> None:
-    """Create the topic, and wait until each partition has its preferred leader and all replicas."""
+    """Create the topic, and wait until each partition has its preferred leader and all replicas.
+
+    With racks (broker -> rack) each partition must have its replicas in as many as it can.
+    """
     admin = Admin(clients)
     deadline = time.monotonic() + timeout_s
     _retry(lambda: admin.create(topic, partitions, replicas, settings), deadline)
@@ -119,6 +125,18 @@ def prepare(
         )
 
     wait_until(whole, f"all replicas of {topic} in sync", timeout_s, every_s=0.05)
+    _demand_spread(admin.metadata(timeout_s, topic).topics[topic].partitions, racks)
+
+
+def _demand_spread(partitions: Mapping[int, Any], racks: Mapping[str, str]) -> None:
+    for number, partition in sorted(partitions.items()):
+        names = _names(partition.replicas)
+        reached = {racks[name] for name in names if name in racks}
+        if len(reached) < min(len(names), len(set(racks.values()))):
+            raise ClusterError(
+                f"the replicas of partition {number}, {', '.join(names)}, are only in "
+                f"{', '.join(sorted(reached)) or 'no rack'}: Kafka did not spread them over racks"
+            )
 
 
 def _retry(act: Callable[[], None], deadline: float) -> None:
@@ -149,7 +167,7 @@ def _permanent(error: ClusterError) -> bool:
     }
 
 
-def reset(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> None:
+def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
     """Delete all topics and groups; prove that none is left and that all replicas are in sync."""
     admin = Admin(clients)
 
@@ -163,7 +181,7 @@ def reset(clients: Mapping[str, Address], nodes: int, timeout_s: float) -> None:
     def whole() -> bool:
         found = admin.metadata(timeout_s)
         partitions = [p for topic in found.topics.values() for p in topic.partitions.values()]
-        return len(found.brokers) == nodes and all(
+        return len(found.brokers) == len(clients) and all(
             len(p.isrs) == len(p.replicas) and p.leader in p.isrs for p in partitions
         )
 

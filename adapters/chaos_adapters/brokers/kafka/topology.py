@@ -1,4 +1,4 @@
-"""What a Kafka cluster consists of: combined KRaft nodes and their configuration."""
+"""What a Kafka cluster consists of (brokers, controllers, or both in one), and how to start it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import base64
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from chaos.spi import Java, Launch, Member, Place, Port, Settings
+from chaos_adapters.brokers.kafka import versions
 
 INTERNAL, CONTROLLER, CLIENTS = "internal", "controller", "clients"
 
 PING = struct.pack(">ihhih5s", 15, 18, 0, 1, 5, b"chaos")
 """ApiVersions v0, which every listener answers, controllers' too (Kafka protocol guide, key 18)."""
+
+_INTERNAL = Port(INTERNAL, 9092, "peers", PING)
+_CONTROLLER = Port(CONTROLLER, 9093, "peers", PING)
+_CLIENTS = Port(CLIENTS, 19092, "clients", PING)
+_FIRST_CONTROLLER = 100
+"""Dedicated controllers are numbered from here on: brokers and controllers share one space."""
 
 _SMALL: Settings = {
     # Kafka's defaults for these assume a machine of its own; none changes what a failure does.
@@ -27,6 +34,7 @@ _SMALL: Settings = {
 }
 
 _HEAP = ("-Xms256m", "-Xmx512m")
+_CONTROLLER_HEAP = ("-Xms64m", "-Xmx192m")  # it holds metadata of a few topics, and no messages
 _START_FAST = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 _LOG4J = """\
@@ -40,55 +48,108 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-def members(nodes: int) -> Sequence[Member]:
-    """`kafka-1` and following, each broker and controller at once."""
-    ports = (
-        Port(INTERNAL, 9092, "peers", PING),
-        Port(CONTROLLER, 9093, "peers", PING),
-        Port(CLIENTS, 19092, "clients", PING),
-    )
-    roles = frozenset({"broker", "controller"})
-    return [Member(f"kafka-{number}", roles, ports) for number in range(1, nodes + 1)]
+@dataclass(frozen=True)
+class Topology:
+    """So many brokers and dedicated controllers (0: every broker is a controller too), which stand
+    in turn in the racks, if there are any."""
+
+    brokers: int
+    controllers: int = 0
+    racks: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """`kafka-1` and following, then `controller-1` and following."""
+        combined = not self.controllers
+        kinds = frozenset({"broker", "controller"} if combined else {"broker"})
+        ports = (_INTERNAL, _CONTROLLER, _CLIENTS) if combined else (_INTERNAL, _CLIENTS)
+        return [
+            *(
+                Member(node_name(number), kinds, ports, self._rack(number))
+                for number in range(1, self.brokers + 1)
+            ),
+            *(
+                Member(
+                    node_name(_FIRST_CONTROLLER + number),
+                    frozenset({"controller"}),
+                    (_CONTROLLER,),
+                    self._rack(number),
+                )
+                for number in range(1, self.controllers + 1)
+            ),
+        ]
+
+    @property
+    def voters(self) -> Sequence[str]:
+        """The names of all controllers."""
+        return [member.name for member in self.members if "controller" in member.roles]
+
+    @property
+    def broker_racks(self) -> Mapping[str, str]:
+        """Broker -> its rack; empty where there are no racks."""
+        members = (member for member in self.members if "broker" in member.roles)
+        return {member.name: member.rack for member in members if member.rack}
+
+    def _rack(self, number: int) -> str:
+        return self.racks[(number - 1) % len(self.racks)] if self.racks else ""
 
 
 def node_id(name: str) -> int:
-    """`kafka-2` -> 2."""
-    return int(name.rpartition("-")[2])
+    """`kafka-2` -> 2, `controller-2` -> 102."""
+    kind, _, number = name.rpartition("-")
+    return int(number) + (_FIRST_CONTROLLER if kind == "controller" else 0)
 
 
 def node_name(identity: int) -> str:
-    """2 -> `kafka-2`."""
+    """2 -> `kafka-2`, 102 -> `controller-2`."""
+    if identity > _FIRST_CONTROLLER:
+        return f"controller-{identity - _FIRST_CONTROLLER}"
     return f"kafka-{identity}"
 
 
-def properties(place: Place, nodes: int, settings: Settings) -> Mapping[str, object]:
-    """The broker's configuration; the experiment's `settings` have the last word."""
-    name, listen = place.member.name, place.listen
-    copies = min(3, nodes)
-    voters = ",".join(f"{node_id(peer)}@{at[CONTROLLER]}" for peer, at in place.reach.items())
+def properties(place: Place, topology: Topology, settings: Settings) -> Mapping[str, object]:
+    """A node's configuration; the experiment's `settings` have the last word."""
+    name, listen, roles = place.member.name, place.listen, place.member.roles
+    names = {INTERNAL: "INTERNAL", CONTROLLER: "CONTROLLER", CLIENTS: "CLIENTS"}
     return {
-        "process.roles": "broker,controller",
+        "process.roles": ",".join(sorted(roles)),
         "node.id": node_id(name),
-        "controller.quorum.voters": voters,
+        "controller.quorum.voters": ",".join(
+            f"{node_id(voter)}@{place.reach[voter][CONTROLLER]}" for voter in topology.voters
+        ),
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "INTERNAL",
         "listener.security.protocol.map":
             "INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENTS:PLAINTEXT",
-        "listeners":
-            f"INTERNAL://{listen[INTERNAL]},CONTROLLER://{listen[CONTROLLER]},"
-            f"CLIENTS://{listen[CLIENTS]}",
+        "listeners": ",".join(f"{names[port]}://{at}" for port, at in listen.items()),
+        "log.dirs": f"{place.data_dir}/kafka",  # not the top of a disk: there may be `lost+found`
+        **(_broker_properties(place) if "broker" in roles else {}),
+        **_internal_topics(topology.brokers),
+        "auto.create.topics.enable": False,
+        **_SMALL,
+        **settings,
+    }  # fmt: skip
+
+
+def _broker_properties(place: Place) -> Mapping[str, object]:
+    """What only a node has that stores messages."""
+    name = place.member.name
+    found: dict[str, object] = {
+        "inter.broker.listener.name": "INTERNAL",
         "advertised.listeners":
             f"INTERNAL://{place.reach[name][INTERNAL]},CLIENTS://{place.client[name]}",
-        "log.dirs": f"{place.data_dir}/kafka",  # not the top of a disk: there may be `lost+found`
+    }  # fmt: skip
+    return {**found, "broker.rack": place.member.rack} if place.member.rack else found
+
+
+def _internal_topics(brokers: int) -> Mapping[str, object]:
+    copies = min(3, brokers)
+    return {
         "offsets.topic.replication.factor": copies,
         "transaction.state.log.replication.factor": copies,
         "transaction.state.log.min.isr": min(2, copies),
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": min(2, copies),
-        "auto.create.topics.enable": False,
-        **_SMALL,
-        **settings,
-    }  # fmt: skip
+    }
 
 
 def property_text(values: Mapping[str, object]) -> str:
@@ -110,23 +171,24 @@ def kafka_cluster_id(cluster_id: str) -> str:
     return base64.urlsafe_b64encode(first + digest[1:]).decode().rstrip("=")
 
 
-def launch(place: Place, nodes: int, version: str, settings: Settings) -> Launch:
+def launch(place: Place, topology: Topology, version: str, settings: Settings) -> Launch:
     """The configuration file for either runtime, and the Java programs for plain processes."""
-    lock = str(Path(__file__).with_name(f"kafka-{version}.lock"))
+    lock = str(versions.lock(version))
     config, identity = f"{place.config_dir}/server.properties", kafka_cluster_id(place.cluster_id)
+    heap = _HEAP if "broker" in place.member.roles else _CONTROLLER_HEAP
     options = (
-        *_HEAP, *_START_FAST,
+        *heap, *_START_FAST,
         f"-Dlog4j2.configurationFile={place.config_dir}/log4j2.properties",
     )  # fmt: skip
     format_it = ("format", "--ignore-formatted", "-t", identity, "-c", config)
     return Launch(
         files={
-            "server.properties": property_text(properties(place, nodes, settings)),
+            "server.properties": property_text(properties(place, topology, settings)),
             "log4j2.properties": _LOG4J,
         },
         environment={
             "CLUSTER_ID": identity,
-            "KAFKA_HEAP_OPTS": " ".join(_HEAP),
+            "KAFKA_HEAP_OPTS": " ".join(heap),
             "KAFKA_JVM_PERFORMANCE_OPTS": " ".join(_START_FAST),
         },
         prepare=(Java(lock, "kafka.tools.StorageTool", format_it, options),),

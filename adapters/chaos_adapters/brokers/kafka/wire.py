@@ -13,7 +13,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from kio.schema.describe_quorum.v1.request import DescribeQuorumRequest, PartitionData, TopicData
@@ -21,7 +21,7 @@ from kio.schema.describe_quorum.v1.response import DescribeQuorumResponse
 from kio.schema.errors import ErrorCode
 from kio.schema.metadata.v12.request import MetadataRequest, MetadataRequestTopic
 from kio.schema.metadata.v12.response import MetadataResponse
-from kio.schema.types import TopicName
+from kio.schema.types import BrokerId, TopicName
 from kio.serial import entity_reader, entity_writer
 from kio.serial.errors import SerialError
 from kio.static.primitive import i32
@@ -36,6 +36,7 @@ _MAX_ANSWER = 1 << 24
 _READ_SIZE = 1 << 16
 _RETRY_S = 0.1
 """A broker that refuses connections is tried again so much later."""
+_SILENT_MS = 1500
 _SILENT_S = 2.0
 """A question without an answer is asked again on a new connection: a machine that lost its power
 never closes the old one."""
@@ -93,6 +94,22 @@ def controller(answer: DescribeQuorumResponse) -> tuple[int, int] | None:
             if partition.error_code is ErrorCode.none and partition.leader_id >= 0:
                 return int(partition.leader_epoch), int(partition.leader_id)
     return None
+
+
+def silent(answer: DescribeQuorumResponse, identities: Iterable[int]) -> list[int]:
+    """Those of the nodes that do not vote, or have not asked the active controller for news lately.
+
+    A controller asks at least every 0.5 s, as the active one lets no request wait for longer. Of
+    itself the active one says that it asked just now, so the answer holds its clock.
+    """
+    voters = answer.topics[0].partitions[0].current_voters
+    asked_ms = {voter.replica_id: voter.last_fetch_timestamp for voter in voters}
+    now_ms = max(asked_ms.values(), default=0)
+    return [
+        each
+        for each in identities
+        if each not in asked_ms or now_ms - asked_ms[BrokerId(each)] > _SILENT_MS
+    ]
 
 
 class Line(Generic[Answer]):
