@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ from chaos.spi.broker import PartitionEnd, View
 from chaos.spi.words import Json
 
 T = TypeVar("T")
+_ITSELF = object()
 
 
 class Verdict(StrEnum):
@@ -50,9 +51,12 @@ class Batch:
         and not to be changed. Safe to use from several threads."""
         with self._lock:
             if what not in self._made:
-                self._made[what] = make()
-            made: T = self._made[what]
-            return made
+                made = make()
+                # Not the batch itself: the cycle would keep its columns in memory.
+                self._made[what] = _ITSELF if made is self else made
+            known = self._made[what]
+            shared: Any = self if known is _ITSELF else known
+            return cast(T, shared)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -303,3 +306,27 @@ def test_one_change_is_named_and_nothing_else(
         "damage": {"damaged", "skipped"},
     }  # fmt: skip
     assert {row.kind for row in rows} == kinds[change]
+
+
+def test_what_is_made_of_a_batch_once_keeps_nothing_in_memory() -> None:
+    """All rows of a batch are the batch itself: a cycle would hold its columns until the collector
+    comes by, which doubled the memory of a large history."""
+    made: list[int] = []
+
+    def used() -> weakref.ref[Batch]:
+        batch = Batch("stored", "reader-0", -1, {"producer": np.zeros(3, np.int32)})
+
+        def itself() -> Batch:
+            made.append(1)
+            return batch
+
+        assert batch.once("all", itself) is batch
+        assert batch.once("all", itself) is batch
+        return weakref.ref(batch)
+
+    gc.disable()
+    try:
+        assert used()() is None
+    finally:
+        gc.enable()
+    assert made == [1]
