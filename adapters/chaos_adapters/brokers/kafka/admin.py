@@ -16,7 +16,7 @@ from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Settings
 from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka.clients import bootstrap
-from chaos_adapters.brokers.kafka.topology import node_id
+from chaos_adapters.brokers.kafka.topology import node_id, node_name
 from chaos_adapters.brokers.kafka.wire import ask, controller, describe_quorum, silent
 
 T = TypeVar("T")
@@ -199,3 +199,7 @@ def _demand(look: Callable[[], bool], what: str, timeout_s: float) -> None:
 
 def _internal(topic: str) -> bool:
     return topic.startswith(_INTERNAL_TOPICS)
+
+
+def _names(identities: Sequence[int]) -> tuple[str, ...]:
+    return tuple(node_name(identity) for identity in identities)
