@@ -24,15 +24,22 @@ import typer
 from chaos import registry
 from chaos.cli.commands import app
 from chaos.cli.layout import called
+from chaos.cli.paths import shipped_names
+from chaos.data import UNSAFE
 from chaos.errors import UsageError
+from chaos.experiment import load_experiment
+from chaos.experiment.place import meshed
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import schema_text
 from chaos.history import events, schema
-from chaos.plugin import shape
+from chaos.plugin import shape, summary
 from chaos.verdict import schema as verdict_schema
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/verdict.md", "docs/history.md", "docs/experiment.md")
+PAGES = (
+    "README.md", "docs/README.md", "docs/cli.md", "docs/experiment.md", "docs/history.md",
+    "docs/verdict.md",
+)  # fmt: skip
 _MARKED = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
@@ -51,14 +58,20 @@ def _cell(text: str) -> str:
 
 def parameters(cls: type[Any]) -> str:
     """What `chaos plugins` tells of a dataclass, as a table."""
-    rows = [
-        (f"`{each.key}`", each.type, _default(each.default), each.doc)
-        for each in shape(cls).parameters()
-    ]
+    rows = list(_rows(cls))
     if not rows:
         return "No parameters.\n"
     width = 4 if any(row[3] for row in rows) else 3
     return table(("key", "type", "default", "meaning")[:width], (row[:width] for row in rows))
+
+
+def _rows(cls: type[Any], before: str = "") -> Iterator[tuple[str, str, str, str]]:
+    own = shape(cls)
+    for each in own.parameters():
+        key = f"{before}{each.key}"
+        yield f"`{key}`", each.type, _default(each.default), each.doc
+        if each.key in own.records:
+            yield from _rows(own.records[each.key], f"{key}.")
 
 
 def _default(default: str | None) -> str:
@@ -102,6 +115,58 @@ def commands() -> str:
     return table(("command", "what it does"), rows)
 
 
+def reference() -> Iterator[str]:
+    """What `--help` says of each command."""
+    group: Any = typer.main.get_command(app)
+    width = {"terminal_width": 78, "resilient_parsing": True}
+    top = group.make_context("chaos", [], **width)
+    yield f"```text\n{group.get_help(top)}\n```\n\n"
+    for name, command in group.commands.items():
+        context = command.make_context(name, [], parent=top, **width)
+        yield f"## `chaos {name}`\n\n```text\n{command.get_help(context)}\n```\n\n"
+
+
+def experiments() -> str:
+    """What comes with mqchaos: where it can be run, and what it does in its own words."""
+    rows = []
+    for name in shipped_names():
+        path = f"experiments/{name}.yaml"
+        it = load_experiment(ROOT / path)
+        on_purpose = "Ends with FAIL, on purpose. " if UNSAFE in Path(path).parts else ""
+        where = "any"
+        if any(step.fault.needs_links for step in it.faults):
+            where = ", ".join(meshed())
+        rows.append((f"[`{name}`]({path})", where, on_purpose + it.about))
+    return table(("experiment", "runtime", "what it does"), rows)
+
+
+def index() -> str:
+    """All plug-ins in one table, with links to where they are explained."""
+    rows = [
+        (singular, f"[`{name}`]({_page(kind, name)})", _in_short(kind, name))
+        for kind, singular in registry.KINDS.items()
+        for name in registry.names(kind)
+    ]
+    return table(("kind", "name", "what it does"), rows)
+
+
+def _in_short(kind: str, name: str) -> str:
+    cls = registry.load(kind, name)
+    return str(cls.question) if kind == "verifiers" else summary(cls)
+
+
+def _page(kind: str, name: str) -> str:
+    if kind != "verifiers":
+        return f"experiment.md#{slug(name)}"
+    question = registry.load(kind, name).question
+    return f"verdict.md#{slug(f'{name}: {question}')}"
+
+
+def slug(heading: str) -> str:
+    """The anchor that is made from a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def _usage(name: str, command: Any) -> str:  # noqa: ANN401 - of a click that Typer may bring along
     return " ".join([name, *(_word(parameter) for parameter in command.params)])
 
@@ -135,7 +200,10 @@ def kinds_of_events() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "cli": lambda: "".join(reference()),
     "commands": commands,
+    "experiments": experiments,
+    "plugins": index,
     "head": lambda: parameters(Head),
     "producers": lambda: parameters(Producers),
     "consumers": lambda: parameters(Consumers),

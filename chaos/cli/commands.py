@@ -280,7 +280,7 @@ def report(
 
 @app.command(cls=Command, rich_help_panel=REFERENCE)
 def plugins() -> None:
-    """List brokers, runtimes, faults and verifiers with their parameters.
+    """List brokers, runtimes, faults and verifiers, with parameters.
 
     For example:
       chaos plugins
