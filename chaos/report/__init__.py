@@ -8,7 +8,6 @@ from pathlib import Path
 from chaos.errors import HistoryError
 from chaos.files import write_whole
 from chaos.report.build import FILE, build_page
-from chaos.report.page import render
 
 __all__ = ["FILE", "report_after", "write_report"]
 
@@ -16,6 +15,8 @@ __all__ = ["FILE", "report_after", "write_report"]
 def write_report(run_directory: Path) -> Path:
     """Write the page of a run into its directory; its path. Raises HistoryError when the record
     cannot be read or the page not be written."""
+    from chaos.report.page import render  # loads the template engine, which few commands need
+
     path = run_directory / FILE
     text = render(build_page(run_directory))
     try:

@@ -436,5 +436,12 @@
     wide = lanes.clientWidth;
     drawAll();
   }).observe(lanes);
-  addEventListener("beforeprint", () => { setSpan(whole[0], whole[1]); all("details").forEach((each) => { each.open = true; }); });
+  // Paper is light, and nothing is zoomed, folded or below a fold on it.
+  addEventListener("beforeprint", () => {
+    root.setAttribute("data-theme", "light");
+    setSpan(whole[0], whole[1]);
+    all("details").forEach((each) => { each.open = true; });
+    drawAll();
+  });
+  addEventListener("afterprint", () => { applyTheme(); drawAll(); });
 })();
