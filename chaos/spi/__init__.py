@@ -36,8 +36,10 @@ from chaos.spi.broker import (
     Group as Group,
 )
 from chaos.spi.broker import (
-    Numbers as Numbers,
     Held as Held,
+)
+from chaos.spi.broker import (
+    Numbers as Numbers,
 )
 from chaos.spi.broker import (
     Observer as Observer,

@@ -100,7 +100,6 @@ class Pieces:
                     found.append((partition, (start, end), missing))
         return found
 
-
     def _holes(self, node: str, partition: int, within: Interval) -> list[Interval]:
         head = within[0], self.began.get((node, partition), within[1])
         return [head, *self.holes.get((node, partition), ())]
