@@ -166,6 +166,7 @@ import sys
 from pathlib import Path
 from chaos.judge import judge
 from chaos_verifiers.availability import Availability
+from chaos_verifiers.divergence import Divergence
 from chaos_verifiers.duplication import Duplication
 from chaos_verifiers.failover import Failover
 from chaos_verifiers.loss import Loss
@@ -175,7 +176,7 @@ from chaos_verifiers.recovery import Recovery
 verifiers = {
     "loss": Loss(), "duplication": Duplication(), "phantoms": Phantoms(),
     "failover": Failover(), "availability": Availability(),
-    "ordering": Ordering(), "recovery": Recovery(),
+    "ordering": Ordering(), "recovery": Recovery(), "divergence": Divergence(),
 }
 judge(Path(sys.argv[1]), verifiers, [])
 """

@@ -216,6 +216,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "questions": lambda: "".join(questions()),
     "sends": lambda: columns("sends"),
     "deliveries": lambda: columns("deliveries"),
+    "replicas": lambda: columns("replicas"),
     "events": kinds_of_events,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {

@@ -3,7 +3,8 @@
 Every event has `time_ns` and `kind`; the other fields depend on the kind:
 
     run          run, name, seed, runtime, stream, versions, expects: what has to be on record at
-                 the end (faults by id; how many producers, consumers, partitions; readable)
+                 the end (faults by id; how many producers, consumers, partitions; readable;
+                 replicas: it can tell what each node holds)
     cluster      id, reused, clients: address of each node
     phase        phase: start | ready | prepare | warm-up | baseline | faults | settle | drain |
                  read-back | clean-up | verify | done; until_ns where its end is known

@@ -29,7 +29,7 @@ from chaos.spi import (
     Verdict,
     Verifier,
 )
-from tests.histories import Copy, History, Send
+from tests.histories import Copy, History, Piece, Send
 from tests.rig import FakeMesh, FakeRig, Trouble, aimed, mesh, sample
 
 PROTOCOLS = {"runtimes": Runtime, "faults": Fault, "verifiers": Verifier}
@@ -263,6 +263,11 @@ def history(data: st.DataObject) -> History:
     found.sends.sort(key=lambda send: send.done_s)
     found.deliveries.sort(key=lambda copy: copy.received_s)
     found.ends = {0: (0, 31, 31), 1: (0, 31, 31)}
+    found.held = {node: {0: (0, 8, 8)} for node in ("a", "b")}
+    found.replicas = [
+        Piece(node, offset, digest=data.draw(st.integers(0, 1)))
+        for node in found.held for offset in range(8) if data.draw(st.booleans())
+    ]  # fmt: skip
     return found
 
 

@@ -1,7 +1,7 @@
-"""The built-in verifiers, one question a file: availability, duplication, failover, loss, ordering,
-phantoms, recovery.
+"""The built-in verifiers, one question a file: availability, divergence, duplication, failover,
+loss, ordering, phantoms, recovery.
 
 What they share: `records` (dense sets of messages), `gaps` (times without service), `schedule`,
 `buckets` and `timeline` (figures by time); `fates` belongs to loss, `interruptions` to failover,
-`lines` to ordering, `levels` to recovery.
+`lines` to ordering, `copies` to divergence, `levels` to recovery.
 """

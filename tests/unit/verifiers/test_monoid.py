@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 
 from chaos.spi import Batch, Facts, Finding, Outcome, Verifier
 from chaos_verifiers.availability import Availability
+from chaos_verifiers.divergence import Divergence
 from chaos_verifiers.duplication import Duplication
 from chaos_verifiers.failover import Failover
 from chaos_verifiers.loss import Loss
 from chaos_verifiers.ordering import Ordering
 from chaos_verifiers.phantoms import Phantoms
 from chaos_verifiers.recovery import Recovery
-from tests.histories import Copy, Fault, History, drop, find, right
+from tests.histories import Copy, Fault, History, Piece, drop, find, right
 
 VERIFIERS: list[Verifier[Any]] = [
     Loss(), Duplication(max_stored=0, max_delivered=0), Phantoms(), Failover(max=0.5),
     Availability(min_share=0.99, max_gap=1.0, within=0.5), Ordering(),
-    Recovery(max=0.5, hold=0.2),
+    Recovery(max=0.5, hold=0.2), Divergence(),
 ]  # fmt: skip
 ids = [type(verifier).__name__ for verifier in VERIFIERS]
 
@@ -55,6 +56,12 @@ def eventful() -> History:
     history.sends.sort(key=lambda send: send.done_s)
     history.deliveries.sort(key=lambda copy: copy.received_s)
     history.faults = [Fault("f1", 1.9, 2.4)]
+    history.replicas = [
+        Piece(node, offset, digest=5 + (node == "b" and offset == 3))
+        for node in ("a", "b", "c") for offset in range(9) if (node, offset) != ("c", 4)
+    ]  # fmt: skip
+    history.held = {node: {0: (0, 9, 9)} for node in ("a", "b", "c")}
+    find(history.sends, 15).offset = 2
     return history
 
 

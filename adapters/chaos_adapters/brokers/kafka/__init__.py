@@ -12,6 +12,7 @@ from chaos.spi import (
     Address,
     Caveat,
     Deliveries,
+    Held,
     Launch,
     Member,
     PartitionEnd,
@@ -206,6 +207,18 @@ class Kafka:
     ) -> Iterator[Deliveries | PartitionEnd]:
         """What the leaders hold."""
         return read_back(bootstrap(clients), stream.name, stream.partitions, timeout_s)
+
+    def held(
+        self, node: str, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+    ) -> Iterator[Held | PartitionEnd]:
+        """Batches as they lie on the disk of this broker. Where old messages are compacted away,
+        each broker does that on its own, so there is nothing to compare."""
+        from chaos_adapters.brokers.kafka import replicas
+
+        policy = {"cleanup.policy": self.settings.get("log.cleanup.policy", ""), **stream.settings}
+        if "compact" in str(policy["cleanup.policy"]):
+            return replicas.ends(node, clients, stream.name, stream.partitions)
+        return replicas.held(node, clients, stream.name, stream.partitions, timeout_s)
 
     def caveats(self, stream: Topic, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What Kafka's documentation makes the guarantees depend on."""

@@ -26,8 +26,10 @@ def caveats(
 ) -> Sequence[Caveat]:
     """All that hold, most telling first."""
     topic = {**broker.settings, **stream.settings}
+    loss = list(_loss(stream, topic, producer))
     return [
-        *_loss(stream, topic, producer),
+        *loss,
+        *_divergence(loss),
         *_duplication(producer),
         *_ordering(producer),
         *_skipping(consumer),
@@ -51,6 +53,13 @@ def _loss(stream: Topic, topic: Settings, producer: Settings) -> Iterator[Caveat
     if str(topic.get("unclean.leader.election.enable", "false")).lower() == "true":
         why = "a replica that lacks confirmed messages may become leader"
         yield Caveat("loss", "unclean.leader.election.enable=true", why)
+
+
+def _divergence(loss: Sequence[Caveat]) -> Iterator[Caveat]:
+    """What was confirmed too early is cut off, and another message is confirmed in its place."""
+    for caveat in loss:
+        if not caveat.setting.startswith("replicas="):
+            yield Caveat("divergence", caveat.setting, caveat.why)
 
 
 def _idempotent(producer: Settings) -> bool:
