@@ -142,6 +142,7 @@ class History:
             load_started_ns=at(self.load_s[0]),
             load_ended_ns=at(self.load_s[1]),
             due=self._due(),
+            sightings=tuple(story.sightings),
         )
 
     def story(self) -> Story:
