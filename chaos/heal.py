@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 
+from chaos import guard
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
-from chaos.guard import heal_entry
-from chaos.spi import NodeState
-from chaos.undo import UndoLog
+from chaos.spi import Cluster, NodeState
+from chaos.undo import Entry, UndoLog
 
 Tell = Callable[[str], None]
 
@@ -16,24 +18,40 @@ Tell = Callable[[str], None]
 def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     """Undo every pending fault of a cluster, latest first; how many there were.
 
-    Goes on after a failure with the rest, then raises HealError with all of them.
+    One may need that another is healed before (replicas move back to a node that runs), so all are
+    tried in turn until the deadline. Raises HealError with all that are left then.
     """
     log = UndoLog(store.undo_path)
     pending = log.pending()
     if not pending:
         return 0
-    cluster, problems = store.attach(), []
+    cluster, deadline = store.attach(), time.monotonic() + guard.HEAL_WITHIN_S
+    left, pause_s = pending, 0.05
+    while problems := _try_all(cluster, log, left, tell):
+        if time.monotonic() > deadline:
+            raise HealError("\n".join(problems))
+        left = log.pending()
+        threading.Event().wait(pause_s)
+        pause_s = min(2 * pause_s, 2.0)
+    return len(pending)
+
+
+def _try_all(cluster: Cluster, log: UndoLog, pending: Sequence[Entry], tell: Tell) -> list[str]:
+    """One try for each; why some are left."""
+    problems = []
     for position, entry in enumerate(pending):
-        held = {name for other in pending[position + 1 :] for name in other.nodes}
         try:
-            heal_entry(cluster, entry, entry.build(), held)
+            held = {name for other in pending[position + 1 :] for name in _held(other)}
+            guard.try_heal(cluster, entry, entry.build(), held)
             log.done(entry.undo)
             tell(f"healed {entry.fault} on {', '.join(entry.nodes)}")
         except ChaosError as error:
             problems.append(str(error))
-    if problems:
-        raise HealError("\n".join(problems))
-    return len(pending)
+    return problems
+
+
+def _held(entry: Entry) -> Sequence[str]:
+    return entry.nodes if guard.holds_nodes(entry.build()) else ()
 
 
 def restore(store: Store, tell: Tell = lambda line: None) -> None:

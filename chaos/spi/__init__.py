@@ -33,6 +33,9 @@ from chaos.spi.broker import (
     Deliveries as Deliveries,
 )
 from chaos.spi.broker import (
+    ElectsLeaders as ElectsLeaders,
+)
+from chaos.spi.broker import (
     Group as Group,
 )
 from chaos.spi.broker import (
@@ -40,6 +43,7 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Numbers as Numbers,
+    MovesReplicas as MovesReplicas,
 )
 from chaos.spi.broker import (
     Observer as Observer,
@@ -52,6 +56,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     PartitionEnd as PartitionEnd,
+)
+from chaos.spi.broker import (
+    Placement as Placement,
 )
 from chaos.spi.broker import (
     Producer as Producer,
@@ -67,6 +74,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     SendSink as SendSink,
+)
+from chaos.spi.broker import (
+    TellsItsEnd as TellsItsEnd,
 )
 from chaos.spi.broker import (
     TellsSettings as TellsSettings,
@@ -118,6 +128,12 @@ from chaos.spi.cluster import (
 )
 from chaos.spi.cluster import (
     Runtime as Runtime,
+)
+from chaos.spi.fault import (
+    OF_THE_STREAM as OF_THE_STREAM,
+)
+from chaos.spi.fault import (
+    ChecksBroker as ChecksBroker,
 )
 from chaos.spi.fault import (
     Effect as Effect,
