@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from chaos import guard
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
-from chaos.spi import Cluster, NodeState
+from chaos.spi import Cluster, Fault, NodeState
 from chaos.undo import Entry, UndoLog
 
 Tell = Callable[[str], None]
@@ -25,24 +25,40 @@ def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     pending = log.pending()
     if not pending:
         return 0
+    faults, hopeless = _built(pending)
     cluster, deadline = store.attach(), time.monotonic() + guard.HEAL_WITHIN_S
-    left, pause_s = pending, 0.05
-    while problems := _try_all(cluster, log, left, tell):
+    pause_s = 0.05
+    while problems := _try_all(cluster, log, faults, tell):
         if time.monotonic() > deadline:
-            raise HealError("\n".join(problems))
-        left = log.pending()
+            break
         threading.Event().wait(pause_s)
         pause_s = min(2 * pause_s, 2.0)
+    if problems or hopeless:
+        raise HealError("\n".join(problems + hopeless))
     return len(pending)
 
 
-def _try_all(cluster: Cluster, log: UndoLog, pending: Sequence[Entry], tell: Tell) -> list[str]:
-    """One try for each; why some are left."""
-    problems = []
-    for position, entry in enumerate(pending):
+def _built(pending: Sequence[Entry]) -> tuple[dict[str, Fault], list[str]]:
+    """By their ids; and why some cannot be built, which no further try would change."""
+    faults, hopeless = {}, []
+    for entry in pending:
         try:
-            held = {name for other in pending[position + 1 :] for name in _held(other)}
-            guard.try_heal(cluster, entry, entry.build(), held)
+            faults[entry.undo] = entry.build()
+        except ChaosError as error:
+            hopeless.append(str(error))
+    return faults, hopeless
+
+
+def _try_all(cluster: Cluster, log: UndoLog, faults: Mapping[str, Fault], tell: Tell) -> list[str]:
+    """One try for each that is pending; why some are left."""
+    pending, problems = log.pending(), []
+    for position, entry in enumerate(pending):
+        fault = faults.get(entry.undo)
+        if fault is None:
+            continue
+        held = {name for other in pending[position + 1 :] for name in _held(other, faults)}
+        try:
+            guard.try_heal(cluster, entry, fault, held)
             log.done(entry.undo)
             tell(f"healed {entry.fault} on {', '.join(entry.nodes)}")
         except ChaosError as error:
@@ -50,8 +66,9 @@ def _try_all(cluster: Cluster, log: UndoLog, pending: Sequence[Entry], tell: Tel
     return problems
 
 
-def _held(entry: Entry) -> Sequence[str]:
-    return entry.nodes if guard.holds_nodes(entry.build()) else ()
+def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
+    fault = faults.get(entry.undo)
+    return entry.nodes if fault is None or guard.holds_nodes(fault) else ()
 
 
 def restore(store: Store, tell: Tell = lambda line: None) -> None:

@@ -70,13 +70,12 @@ class Admin:
         self, kind: ElectionType, wanted: Sequence[TopicPartition], timeout_s: float
     ) -> dict[TopicPartition, KafkaError | None]:
         """Elect leaders; None for a partition that got another one, else why not."""
-        future = self._client.elect_leaders(
-            kind, list(wanted), request_timeout=timeout_s, operation_timeout=timeout_s
-        )
+        # It takes no second option, whatever its documentation says (confluent-kafka 2.16).
+        future = self._client.elect_leaders(kind, list(wanted), request_timeout=timeout_s)
         # Kafka answers this way, without any partition, when no election at all was needed.
         found = _result(future, "electing leaders", KafkaError.ELECTION_NOT_NEEDED) or {}
         return {
-            partition: None if error is None else error.args[0]
+            partition: error.args[0] if isinstance(error, KafkaException) else error
             for partition, error in found.items()
         }
 
