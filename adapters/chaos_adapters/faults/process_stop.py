@@ -20,7 +20,7 @@ from chaos.spi import (
 )
 from chaos_adapters.faults.process import all_are, managed, nodes_of, running, stop
 
-_LAST_LINES = 50
+_LAST_LINES = 500
 
 
 @dataclass(frozen=True)
