@@ -42,8 +42,10 @@ from chaos.spi.broker import (
     Held as Held,
 )
 from chaos.spi.broker import (
-    Numbers as Numbers,
     MovesReplicas as MovesReplicas,
+)
+from chaos.spi.broker import (
+    Numbers as Numbers,
 )
 from chaos.spi.broker import (
     Observer as Observer,

@@ -158,10 +158,13 @@ class Kafka:
         return {number: nodes[0] for number, nodes in view.replicas.items() if nodes}
 
     def elect(
-        self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+        self,
+        clients: Mapping[str, Address],
+        stream: Topic,
+        timeout_s: float,  # noqa: ARG002 - librdkafka's election takes none
     ) -> Mapping[int, str]:
         """Of preferred leaders."""
-        return replicas.elect(clients, stream.name, stream.partitions, timeout_s)
+        return replicas.elect(clients, stream.name, stream.partitions)
 
     def producer(
         self, clients: Mapping[str, Address], stream: Topic, settings: Settings, sink: SendSink

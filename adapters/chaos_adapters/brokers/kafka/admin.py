@@ -67,11 +67,11 @@ class Admin:
             _result(future, f"deleting group {group}", KafkaError.GROUP_ID_NOT_FOUND)
 
     def elect(
-        self, kind: ElectionType, wanted: Sequence[TopicPartition], timeout_s: float
+        self, kind: ElectionType, wanted: Sequence[TopicPartition]
     ) -> dict[TopicPartition, KafkaError | None]:
         """Elect leaders; None for a partition that got another one, else why not."""
-        # It takes no second option, whatever its documentation says (confluent-kafka 2.16).
-        future = self._client.elect_leaders(kind, list(wanted), request_timeout=timeout_s)
+        # It takes none of its documented options: each one is a SystemError (confluent-kafka 2.16).
+        future = self._client.elect_leaders(kind, list(wanted))
         # Kafka answers this way, without any partition, when no election at all was needed.
         found = _result(future, "electing leaders", KafkaError.ELECTION_NOT_NEEDED) or {}
         return {

@@ -78,12 +78,10 @@ def move(
     raise ClusterError(f"no broker takes a reassignment: {'; '.join(problems)}")
 
 
-def elect(
-    clients: Mapping[str, Address], topic: str, partitions: int, timeout_s: float
-) -> Mapping[int, str]:
+def elect(clients: Mapping[str, Address], topic: str, partitions: int) -> Mapping[int, str]:
     """See spi.ElectsLeaders."""
     wanted = [TopicPartition(topic, number) for number in range(partitions)]
-    found = Admin(clients).elect(ElectionType.PREFERRED, wanted, timeout_s)
+    found = Admin(clients).elect(ElectionType.PREFERRED, wanted)
     return {
         partition.partition: "" if error is None else error.str()
         for partition, error in found.items()
