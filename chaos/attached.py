@@ -1,38 +1,74 @@
-"""The cluster that faults get: the runtime's own, with its broker at hand."""
+"""The cluster that faults get: the runtime's own, with its broker and, in a run, its stream."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.spi import Address, Broker, Cluster, Node
+from chaos.errors import ClusterError
+from chaos.spi import Address, Broker, Cluster, Node, NodeState, View
+
+_LOOK_S = 2.0
 
 
+def _no_view() -> View:
+    raise ClusterError("nobody observes the cluster outside of a run")
+
+
+@dataclass(frozen=True)
 class Attached:
     """spi.Cluster and spi.Managed, with every ability (spi.Meshed, ...) that the runtime gave."""
 
-    def __init__(self, cluster: Cluster, broker: Broker) -> None:
-        self._cluster, self.broker = cluster, broker
+    cluster: Cluster
+    broker: Broker
+    stream: Any = None
+    look: Callable[[], View] = _no_view
+    ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def id(self) -> str:
         """See spi.Cluster."""
-        return self._cluster.id
+        return self.cluster.id
 
     @property
     def nodes(self) -> Mapping[str, Node]:
         """See spi.Cluster."""
-        return self._cluster.nodes
+        return self.cluster.nodes
 
     @property
     def clients(self) -> Mapping[str, Address]:
         """See spi.Cluster."""
-        return self._cluster.clients
+        return self.cluster.clients
 
     def save_logs(self, directory: Path) -> None:
         """See spi.Cluster."""
-        self._cluster.save_logs(directory)
+        self.cluster.save_logs(directory)
+
+    def missing(self) -> str:
+        """See spi.Managed."""
+        try:
+            return self._down() or self.broker.ready(self.clients, _LOOK_S) or self._behind()
+        except ClusterError as error:
+            return str(error)
+
+    def _down(self) -> str:
+        states = {node.name: node.state() for node in self.nodes.values()}
+        down = [name for name, state in states.items() if state is not NodeState.RUNNING]
+        return f"{', '.join(down)} does not run" if down else ""
+
+    def _behind(self) -> str:
+        if self.stream is None:
+            return ""
+        view = self.look()
+        behind = [
+            f"partition {number} lacks {', '.join(sorted(lacking))}"
+            for number, replicas in view.replicas.items()
+            if (lacking := set(replicas) - set(view.in_sync.get(number, ())))
+        ]
+        return "; ".join(behind)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what is asked for is an ability's
-        return getattr(self._cluster, name)
+        return getattr(self.cluster, name)

@@ -28,7 +28,7 @@ from chaos.home import directories as directories
 from chaos.home import home as home
 from chaos.recorded import rebuild
 from chaos.registry import load
-from chaos.spi import Broker, Cluster, Json, Runtime
+from chaos.spi import Broker, Json, Runtime
 
 
 def _chosen_images() -> dict[str, str]:
@@ -78,13 +78,13 @@ class Store:
         broker: Broker = rebuild("brokers", fields.pop("broker"), fields)
         return broker
 
-    def start(self) -> Cluster:
+    def start(self) -> Attached:
         """Start it; see Runtime.start."""
         broker = self.broker()
         started = self.runtime().start(self.state.id, broker, self.directory / "runtime")
         return Attached(started, broker)
 
-    def attach(self) -> Cluster:
+    def attach(self) -> Attached:
         """Find it again; see Runtime.attach."""
         broker = self.broker()
         return Attached(self.runtime().attach(broker, self.directory / "runtime"), broker)

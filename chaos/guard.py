@@ -21,6 +21,7 @@ from random import Random
 from chaos.errors import ChaosError, DeadlineExceeded, FaultError, HealError
 from chaos.history.events import EventLog
 from chaos.spi import (
+    OF_THE_STREAM,
     Cluster,
     Effect,
     Fault,
@@ -167,6 +168,11 @@ class Guard:
             raise DeadlineExceeded(error.what, timeout_s, str(last[-1].figures)) from error
 
 
+def holds_nodes(fault: Fault) -> bool:
+    """Whether it may keep its nodes down, so that nobody else should start them."""
+    return fault.claims not in OF_THE_STREAM
+
+
 def heal_entry(
     cluster: Cluster,
     entry: Entry,
@@ -180,22 +186,37 @@ def heal_entry(
     those in `held`. Raises HealError with the last reason after HEAL_WITHIN_S.
     """
     deadline = time.monotonic() + HEAL_WITHIN_S
-    left = fault.residue if isinstance(fault, Momentary) else fault.in_effect
-    pause_s, why = 0.05, ""
+    pause_s = 0.05
     while True:
         try:
-            fault.heal(cluster, entry.injection)
-            _restart(cluster, set(entry.running) - set(held), consequence)
-            effect = left(cluster, entry.injection)
-            if effect.presence is Presence.NONE:
-                return effect
-            why = f"still {effect.presence}: {effect.figures}"
-        except Exception as error:  # noqa: BLE001 - the heal loop: whatever it is, try again
-            why = f"{type(error).__name__}: {error}"
-        if time.monotonic() > deadline:
-            raise HealError(f"{entry.fault} on {', '.join(entry.nodes)} is not healed: {why}")
+            return try_heal(cluster, entry, fault, held, consequence)
+        except HealError:
+            if time.monotonic() > deadline:
+                raise
         threading.Event().wait(pause_s)
         pause_s = min(2 * pause_s, 2.0)
+
+
+def try_heal(
+    cluster: Cluster,
+    entry: Entry,
+    fault: Fault,
+    held: Collection[str],
+    consequence: Callable[[str], None] = lambda node: None,
+) -> Effect:
+    """One try. Raises HealError when it is not gone after it."""
+    left = fault.residue if isinstance(fault, Momentary) else fault.in_effect
+    try:
+        fault.heal(cluster, entry.injection)
+        _restart(cluster, set(entry.running) - set(held), consequence)
+        effect = left(cluster, entry.injection)
+    except Exception as error:  # noqa: BLE001 - the heal loop: whatever it is, try again
+        why = f"{type(error).__name__}: {error}"
+    else:
+        if effect.presence is Presence.NONE:
+            return effect
+        why = f"still {effect.presence}: {effect.figures}"
+    raise HealError(f"{entry.fault} on {', '.join(entry.nodes)} is not healed: {why}")
 
 
 def _restart(cluster: Cluster, names: set[str], consequence: Callable[[str], None]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 
+from chaos import guard
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
-from chaos.guard import heal_entry
-from chaos.spi import NodeState
-from chaos.undo import UndoLog
+from chaos.spi import Cluster, Fault, NodeState
+from chaos.undo import Entry, UndoLog
 
 Tell = Callable[[str], None]
 
@@ -16,24 +18,57 @@ Tell = Callable[[str], None]
 def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     """Undo every pending fault of a cluster, latest first; how many there were.
 
-    Goes on after a failure with the rest, then raises HealError with all of them.
+    One may need that another is healed before (replicas move back to a node that runs), so all are
+    tried in turn until the deadline. Raises HealError with all that are left then.
     """
     log = UndoLog(store.undo_path)
     pending = log.pending()
     if not pending:
         return 0
-    cluster, problems = store.attach(), []
-    for position, entry in enumerate(pending):
-        held = {name for other in pending[position + 1 :] for name in other.nodes}
+    faults, hopeless = _built(pending)
+    cluster, deadline = store.attach(), time.monotonic() + guard.HEAL_WITHIN_S
+    pause_s = 0.05
+    while problems := _try_all(cluster, log, faults, tell):
+        if time.monotonic() > deadline:
+            break
+        threading.Event().wait(pause_s)
+        pause_s = min(2 * pause_s, 2.0)
+    if problems or hopeless:
+        raise HealError("\n".join(problems + hopeless))
+    return len(pending)
+
+
+def _built(pending: Sequence[Entry]) -> tuple[dict[str, Fault], list[str]]:
+    """By their ids; and why some cannot be built, which no further try would change."""
+    faults, hopeless = {}, []
+    for entry in pending:
         try:
-            heal_entry(cluster, entry, entry.build(), held)
+            faults[entry.undo] = entry.build()
+        except ChaosError as error:
+            hopeless.append(str(error))
+    return faults, hopeless
+
+
+def _try_all(cluster: Cluster, log: UndoLog, faults: Mapping[str, Fault], tell: Tell) -> list[str]:
+    """One try for each that is pending; why some are left."""
+    pending, problems = log.pending(), []
+    for position, entry in enumerate(pending):
+        fault = faults.get(entry.undo)
+        if fault is None:
+            continue
+        held = {name for other in pending[position + 1 :] for name in _held(other, faults)}
+        try:
+            guard.try_heal(cluster, entry, fault, held)
             log.done(entry.undo)
             tell(f"healed {entry.fault} on {', '.join(entry.nodes)}")
         except ChaosError as error:
             problems.append(str(error))
-    if problems:
-        raise HealError("\n".join(problems))
-    return len(pending)
+    return problems
+
+
+def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
+    fault = faults.get(entry.undo)
+    return entry.nodes if fault is None or guard.holds_nodes(fault) else ()
 
 
 def restore(store: Store, tell: Tell = lambda line: None) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chaos.errors import ClusterError
 from chaos.plugin import shape
-from chaos.spi import CLIENTS, Address, NodeState
+from chaos.spi import CLIENTS, Address, Member, NodeState, Placement, View
 
 
 class Trouble:
@@ -129,22 +130,102 @@ class FakeLink:
         return not slow or port in self.leaky
 
 
+NAMES = ("fake-1", "fake-2", "fake-3")
+
+
+class FakeBroker:
+    """What an operator can do with a broker; three partitions with one replica on each node, and
+    each is led by the wrong one. `racks` are by node; `behind` are never in sync."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        self.trouble, self.acts = trouble, list[str]()
+        self.racks: dict[str, str] = {}
+        self.behind: set[str] = set()
+        self.deaf = False
+        self.places = dict(self.home)
+        self.leaders: dict[int, str | None] = {0: "fake-2", 1: "fake-2", 2: "fake-2"}
+        self.refused: dict[int, str] = {}
+
+    home: ClassVar[dict[str, tuple[str, ...]]] = {
+        f"s-{number}": (name,) for number, name in enumerate(NAMES)
+    }
+
+    def members(self) -> list[Member]:
+        return [Member(n, frozenset({"broker"}), (), self.racks.get(n, "")) for n in NAMES]
+
+    def ready(self, clients: Any, timeout_s: float) -> str:
+        return ""
+
+    def partition_names(self, stream: Any) -> list[str]:
+        return list(self.places)
+
+    def placement(self, clients: Any, names: Sequence[str], timeout_s: float) -> Any:
+        self.trouble("looking at replicas")
+        return {
+            name: Placement(nodes, tuple(node for node in nodes if node not in self.behind))
+            for name, nodes in self.places.items()
+            if name in names
+        }
+
+    def move(self, clients: Any, wanted: Mapping[str, Sequence[str]], timeout_s: float) -> None:
+        self.trouble("before move")
+        self.acts.append("move")
+        if not self.deaf:
+            self.places.update({name: tuple(nodes) for name, nodes in wanted.items()})
+        self.trouble("after move")
+
+    def preferred(self, view: View) -> dict[int, str]:
+        return {number: nodes[0] for number, nodes in view.replicas.items()}
+
+    def elect(self, clients: Any, stream: Any, timeout_s: float) -> dict[int, str]:
+        self.trouble("before elect")
+        self.acts.append("elect")
+        came = {}
+        for number, node in self.preferred(self.view()).items():
+            if self.leaders[number] != node:
+                came[number] = self.refused.get(number, "")
+                self.leaders[number] = self.leaders[number] if came[number] else node
+        self.trouble("after elect")
+        return came
+
+    def view(self) -> View:
+        replicas = dict(enumerate(self.places.values()))
+        return View(leaders=self.leaders, replicas=replicas, in_sync=replicas)
+
+
 @dataclass
 class FakeCluster:
-    """spi.Cluster without links."""
+    """spi.Managed without links."""
 
     nodes: dict[str, FakeNode]
     trouble: Trouble
     id: str = "fake"
     clients: dict[str, Address] = field(default_factory=dict)
+    stream: Any = "stream"
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.broker = FakeBroker(self.trouble)
+        self.clients = {name: Address("127.0.0.1", 1) for name in self.nodes}
+
+    def look(self) -> View:
+        self.trouble("looking at leaders")
+        return self.broker.view()
+
+    def missing(self) -> str:
+        """Whoever does not run."""
+        return ", ".join(node.name for node in self.nodes.values() if node.now != "running")
 
     def save_logs(self, directory: Path) -> None:
         """Nothing was logged."""
 
     @property
     def left_on(self) -> list[str]:
-        """Everything that is not as it was at the start."""
-        return [f"{node.name} {node.now}" for node in self.nodes.values() if node.now != "running"]
+        """Everything that is not as it was at the start, leaders excepted."""
+        down = [f"{node.name} {node.now}" for node in self.nodes.values() if node.now != "running"]
+        home = self.broker.home
+        moved = [name for name, nodes in self.broker.places.items() if nodes != home[name]]
+        return down + moved
 
 
 @dataclass
@@ -157,9 +238,6 @@ class FakeMesh(FakeCluster):
     def left_on(self) -> list[str]:
         toxics = [f"{link.way} {name}" for link in self.links.values() for name in link.toxics]
         return [*super().left_on, *toxics]
-
-
-NAMES = ("fake-1", "fake-2", "fake-3")
 
 
 def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:

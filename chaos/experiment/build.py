@@ -11,6 +11,7 @@ from chaos import registry
 from chaos.errors import ChaosError, UsageError
 from chaos.experiment.checks import (
     Scene,
+    ability_flaws,
     baseline_flaws,
     client_flaws,
     lasting_flaws,
@@ -186,6 +187,7 @@ class _Builder:
         }
         self.flaws += lasting_flaws(steps, phases)
         self.flaws += overlap_flaws(steps)
+        self.flaws += ability_flaws(steps, scene.broker)
         return list(steps.values())
 
     def _step(self, path: Path, scene: Scene) -> tuple[When | None, Fault | None]:

@@ -10,7 +10,15 @@ from typing import Any
 from chaos.experiment.records import MIN_BASELINE_S, Load, Phases, Step, When
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw, shape
-from chaos.spi import Broker, Fault, Json, Momentary, Transacts
+from chaos.spi import (
+    OF_THE_STREAM,
+    Broker,
+    ChecksBroker,
+    Fault,
+    Json,
+    Momentary,
+    Transacts,
+)
 from chaos.targets import parse_target, target_problem
 
 MOST_PARTITIONS = 10_000
@@ -51,13 +59,23 @@ def lasting_flaws(steps: Mapping[int, Step], phases: Phases | None) -> Iterator[
             yield Flaw(("faults", index), what)
 
 
+def ability_flaws(steps: Mapping[int, Step], broker: Broker | None) -> Iterator[Flaw]:
+    """Faults that need what this broker cannot do."""
+    for index, step in steps.items():
+        if broker is None or not isinstance(step.fault, ChecksBroker):
+            continue
+        if what := step.fault.broker_problem(broker):
+            yield Flaw(("faults", index, "fault"), what)
+
+
 def overlap_flaws(steps: Mapping[int, Step]) -> Iterator[Flaw]:
     """Two faults that take hold of the same thing at once, as far as their spelling tells."""
     for (one, a), (other, b) in combinations(sorted(steps.items()), 2):
         claims = b.fault.claims
         if not (a.at_s < b.until_s and b.at_s < a.until_s and a.fault.claims == claims):
             continue
-        if shared := _aims(a.fault) & _aims(b.fault):
+        stream = {"the stream"} if claims in OF_THE_STREAM else set()
+        if shared := stream or _aims(a.fault) & _aims(b.fault):
             yield Flaw(
                 ("faults", other),
                 f"takes hold of the {claims} of {' and '.join(sorted(shared))} while faults.{one} "

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from random import Random
 
+from chaos.attached import Attached
 from chaos.clusters import Store
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, UsageError
 from chaos.experiment import Experiment
@@ -31,7 +32,7 @@ from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
 from chaos.run.settings import read_settings
 from chaos.run.watch import Watch
-from chaos.spi import Cluster, Json, NodeState, Replicas
+from chaos.spi import Cluster, Json, Replicas
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import UndoLog
 from chaos.verdict import Document
@@ -41,7 +42,6 @@ _PRODUCERS_END_WITHIN_S = 40.0
 _CONSUMERS_END_WITHIN_S = 20.0
 _READ_BACK_WITHIN_S = 270.0
 _WHOLE_WITHIN_S = 120.0  # what was started again may take as long as a start
-_LOOK_S = 2.0
 _LEAD_S = 0.5
 """How long before the first fault targets are resolved and plans are made."""
 
@@ -166,7 +166,7 @@ class _Run:
         self._let_faults_happen(cluster, store)
         self._finish_load(cluster)
 
-    def _start_cluster(self) -> Cluster:
+    def _start_cluster(self) -> Attached:
         self._phase("start")
         load = self.experiment.load
         self.crew.start(load.producers.count, load.consumers.count)
@@ -187,7 +187,7 @@ class _Run:
         read_settings(broker, stream, cluster.clients, self.events)
         group = group_name(self.number) if self.experiment.load.consumers.count else ""
         self.watch = Watch(broker.observer(cluster.clients, stream), self.events, group)
-        return cluster
+        return replace(cluster, stream=stream, look=self.watch.look)
 
     def _start_load(self, cluster: Cluster) -> None:
         about: Json = {
@@ -204,7 +204,7 @@ class _Run:
         self._sleep_until(self.start_ns)
         self.events.add("load", what="started", time_ns=self.start_ns)
 
-    def _let_faults_happen(self, cluster: Cluster, store: Store) -> None:
+    def _let_faults_happen(self, cluster: Attached, store: Store) -> None:
         experiment = self.experiment
         first_s = min((step.at_s for step in experiment.faults), default=0.0)
         first_ns = self.start_ns + int(first_s * 1e9)
@@ -212,9 +212,8 @@ class _Run:
         self._phase("baseline", until_ns=first_ns)
         self._sleep_until(first_ns - int(_LEAD_S * 1e9))
         schedule = Schedule(experiment, self.events, UndoLog(store.undo_path))
-        assert self.watch
-        random = Random(experiment.seed)
-        schedule.plan(Rig(cluster, experiment, self.watch.look(), random))
+        cluster = replace(cluster, ended=schedule.over)
+        schedule.plan(Rig(cluster, experiment, cluster.look(), Random(experiment.seed)))
         self.schedule = schedule
         schedule.start(cluster, self.start_ns)
         self._sleep_until(first_ns)
@@ -227,7 +226,7 @@ class _Run:
         self._phase("settle", until_ns=self.load_end_ns)
         self._sleep_until(self.load_end_ns)
 
-    def _finish_load(self, cluster: Cluster) -> None:
+    def _finish_load(self, cluster: Attached) -> None:
         """Stop sending, read everything back, wait until consumers have seen all of it."""
         self._phase("drain")
         self._record_load_end(self.load_end_ns)
@@ -242,7 +241,7 @@ class _Run:
         # From here on the record is whole, whatever becomes of this process.
         self._phase("clean-up")
 
-    def _await_whole(self, cluster: Cluster) -> None:
+    def _await_whole(self, cluster: Attached) -> None:
         """Wait until all nodes serve and all replicas are in sync again. Raises ClusterError.
 
         A process that was started again may still end for good; and what a partition holds can only
@@ -252,31 +251,13 @@ class _Run:
 
         def whole() -> bool:
             nonlocal missing
-            try:
-                missing = self._missing(cluster)
-            except ClusterError as error:
-                missing = str(error)
+            missing = cluster.missing()
             return not missing
 
         try:
             wait_until(whole, "the healed cluster to be whole", _WHOLE_WITHIN_S, stop=self.stop)
         except DeadlineExceeded as error:
             raise ClusterError(f"{error}: {missing}") from error
-
-    def _missing(self, cluster: Cluster) -> str:
-        states = {node.name: node.state() for node in cluster.nodes.values()}
-        if down := [name for name, state in states.items() if state is not NodeState.RUNNING]:
-            return f"{', '.join(down)} does not run"
-        if missing := self.experiment.broker.ready(cluster.clients, _LOOK_S):
-            return missing
-        assert self.watch
-        view = self.watch.look()
-        behind = [
-            f"partition {number} lacks {', '.join(sorted(lacking))}"
-            for number, replicas in view.replicas.items()
-            if (lacking := set(replicas) - set(view.in_sync.get(number, ())))
-        ]
-        return "; ".join(behind)
 
     def _record_load_end(self, end_ns: int) -> None:
         load = self.experiment.load.producers

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from chaos.attached import Attached
 from chaos.clusters import Store, create, directories, find_kept, open_store, read_state
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, Unavailable, UsageError
 from chaos.experiment import AUTO, Experiment, place_problems
@@ -80,7 +81,7 @@ class Provision:
         self.store: Store | None = None
         self.reused = False
 
-    def start(self, stop: threading.Event) -> Cluster:
+    def start(self, stop: threading.Event) -> Attached:
         """Reuse or start; it may not be ready yet. Raises ClusterError, Interrupted."""
         broker = {"broker": self._experiment.broker_name, **fields_of(self._experiment.broker)}
         cluster = self._reuse(broker, stop)
@@ -90,7 +91,7 @@ class Provision:
             cluster = self._start(self.store, stop)
         return cluster
 
-    def _start(self, store: Store, stop: threading.Event) -> Cluster:
+    def _start(self, store: Store, stop: threading.Event) -> Attached:
         """Start a cluster; images or jars may have to be fetched, which must not hold up a stop."""
         with ThreadPoolExecutor(1) as pool:
             starting = pool.submit(store.start)
@@ -102,7 +103,7 @@ class Provision:
                     raise Interrupted("the cluster to start")
             return starting.result()
 
-    def _reuse(self, broker: Json, stop: threading.Event) -> Cluster | None:
+    def _reuse(self, broker: Json, stop: threading.Event) -> Attached | None:
         store = find_kept(self._runtime, broker)
         if store is None:
             return None

@@ -10,10 +10,10 @@ from random import Random
 
 from chaos.errors import HealError, UsageError
 from chaos.experiment import Experiment, Step
-from chaos.guard import Guard, Stage
+from chaos.guard import Guard, Stage, holds_nodes
 from chaos.history.events import EventLog
 from chaos.recorded import fields_of
-from chaos.spi import Cluster, View
+from chaos.spi import OF_THE_STREAM, Cluster, View
 from chaos.targets import parse_target, resolve
 from chaos.timing import now_ns
 from chaos.undo import UndoLog
@@ -43,7 +43,8 @@ class Schedule:
     """All faults: planned together before the first act, then each injected and healed in time."""
 
     def __init__(self, experiment: Experiment, events: EventLog, undo: UndoLog) -> None:
-        self._over = threading.Event()
+        self.over = threading.Event()
+        """Set when nothing is to be injected any more, and what is on is to be healed."""
         self._lives: dict[str, Future[None]] = {}
         self._guards: Mapping[str, tuple[Step, Guard]] = {
             step.id: (
@@ -70,12 +71,15 @@ class Schedule:
         steps = list(self._guards.values())
         for number, (step, guard) in enumerate(steps):
             for other, another in steps[number + 1 :]:
+                claims = step.fault.claims
                 both = set(guard.injection.nodes) & set(another.injection.nodes)
-                same = step.fault.claims == other.fault.claims
+                if claims in OF_THE_STREAM:
+                    both = {"the stream"}
+                same = claims == other.fault.claims
                 if both and same and step.at_s < other.until_s and other.at_s < step.until_s:
                     raise UsageError(
                         f"{step.id} and {other.id} overlap in time and would both act on the "
-                        f"{step.fault.claims} of {', '.join(sorted(both))}: move one of them"
+                        f"{claims} of {', '.join(sorted(both))}: move one of them"
                     )
 
     def start(self, cluster: Cluster, start_ns: int) -> None:
@@ -95,7 +99,7 @@ class Schedule:
     def end(self) -> None:
         """The load is over, or the run breaks off: heal now what is still on, inject nothing more.
         Raises HealError."""
-        self._over.set()
+        self.over.set()
         wait(self._lives.values())
         raised = [error for life in self._lives.values() if (error := life.exception())]
         for error in raised:
@@ -109,9 +113,9 @@ class Schedule:
             guard.skip("the run ended before its time")
             return
         try:
-            guard.inject(cluster, self._over)
+            guard.inject(cluster, self.over)
             if step.stays:
-                self._over.wait()
+                self.over.wait()
             elif step.for_s is not None:
                 # The last look takes its time; the heal is to be punctual.
                 until_s = step.at_s + step.for_s
@@ -124,7 +128,7 @@ class Schedule:
 
     def _sleep_until(self, time_ns: int) -> bool:
         """False when the end came first."""
-        return not self._over.wait(max(0, time_ns - now_ns()) / 1e9)
+        return not self.over.wait(max(0, time_ns - now_ns()) / 1e9)
 
     def _others(self, own: Guard) -> Sequence[Guard]:
         return [guard for _, guard in self._guards.values() if guard is not own]
@@ -138,7 +142,7 @@ class _Held(Set[str]):
 
     def _now(self) -> set[str]:
         on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED}
-        holding = [guard for guard in self.others if guard.stage in on]
+        holding = [g for g in self.others if g.stage in on and holds_nodes(g.fault)]
         return {name for guard in holding for name in guard.injection.nodes}
 
     def __contains__(self, name: object) -> bool:

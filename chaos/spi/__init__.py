@@ -33,10 +33,16 @@ from chaos.spi.broker import (
     Deliveries as Deliveries,
 )
 from chaos.spi.broker import (
+    ElectsLeaders as ElectsLeaders,
+)
+from chaos.spi.broker import (
     Group as Group,
 )
 from chaos.spi.broker import (
     Held as Held,
+)
+from chaos.spi.broker import (
+    MovesReplicas as MovesReplicas,
 )
 from chaos.spi.broker import (
     Numbers as Numbers,
@@ -54,6 +60,9 @@ from chaos.spi.broker import (
     PartitionEnd as PartitionEnd,
 )
 from chaos.spi.broker import (
+    Placement as Placement,
+)
+from chaos.spi.broker import (
     Producer as Producer,
 )
 from chaos.spi.broker import (
@@ -67,6 +76,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     SendSink as SendSink,
+)
+from chaos.spi.broker import (
+    TellsItsEnd as TellsItsEnd,
 )
 from chaos.spi.broker import (
     TellsSettings as TellsSettings,
@@ -121,6 +133,12 @@ from chaos.spi.cluster import (
 )
 from chaos.spi.cluster import (
     Runtime as Runtime,
+)
+from chaos.spi.fault import (
+    OF_THE_STREAM as OF_THE_STREAM,
+)
+from chaos.spi.fault import (
+    ChecksBroker as ChecksBroker,
 )
 from chaos.spi.fault import (
     Effect as Effect,

@@ -250,6 +250,65 @@ class ChecksClients(Protocol):
         """What is wrong with them, as (path in the experiment, what to do); empty: nothing is."""
 
 
+@runtime_checkable
+class TellsItsEnd(Protocol):
+    """Ability of a Broker: the log of a node tells whether it ended in order."""
+
+    def ended_in_order(self, log: Sequence[str]) -> bool:
+        """Whether the last lines of a node that is dead say so."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a partition is: on `replicas`, the preferred leader first, of which `in_sync` are."""
+
+    replicas: tuple[str, ...]
+    in_sync: tuple[str, ...]
+
+
+@runtime_checkable
+class MovesReplicas(Protocol):
+    """Ability of a Broker: replicas can be moved from node to node while it serves.
+
+    Partitions go by full names, so that a move can be undone when nobody knows the stream any more.
+    """
+
+    def partition_names(self, stream: Any) -> Sequence[str]:  # noqa: ANN401
+        """Of all partitions of a stream, in their order."""
+
+    def placement(
+        self, clients: Mapping[str, Address], names: Sequence[str], timeout_s: float
+    ) -> Mapping[str, Placement]:
+        """Where they are now; a move under way shows as more replicas than there will be. Raises
+        ClusterError when the cluster does not answer or does not know one."""
+
+    def move(
+        self,
+        clients: Mapping[str, Address],
+        wanted: Mapping[str, Sequence[str]],
+        timeout_s: float,
+    ) -> None:
+        """Begin to move these partitions, or back: it replaces a move that is under way. Returns
+        when the cluster has taken it on. Raises ClusterError."""
+
+
+@runtime_checkable
+class ElectsLeaders(Protocol):
+    """Ability of a Broker: the preferred leaders of all partitions can be brought back."""
+
+    def preferred(self, view: View) -> Mapping[int, str]:
+        """Who should lead each partition."""
+
+    def elect(
+        self,
+        clients: Mapping[str, Address],
+        stream: Any,  # noqa: ANN401
+        timeout_s: float,
+    ) -> Mapping[int, str]:
+        """Elect; for each partition that had another leader "", or why it was not elected. Raises
+        ClusterError."""
+
+
 class Question(StrEnum):
     """What a verifier answers, and what settings can promise."""
 

@@ -35,7 +35,8 @@ class Node(Protocol):
         """What its process does now; looked up, never remembered."""
 
     def start(self) -> None:
-        """Start the process again on the same data and addresses."""
+        """Start the process again on the same data and addresses; one that was told to stop, by
+        whomever, ends first."""
 
     def stop(self, timeout_s: float) -> None:
         """End it in order (SIGTERM). Raises DeadlineExceeded when it is still there after that."""

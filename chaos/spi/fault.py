@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from chaos.spi.broker import Broker
+from chaos.spi.broker import Broker, View
 from chaos.spi.cluster import Cluster
 from chaos.spi.words import Json
 
@@ -40,12 +41,32 @@ class Effect:
 
 
 @runtime_checkable
-class Managed(Protocol):
-    """Ability of the Cluster that faults get: what its broker does for an operator."""
+class Managed(Cluster, Protocol):
+    """What the Cluster that faults get can do besides: what an operator does with it.
+
+    Outside of a run (the reaper, `chaos heal`) there is no stream: `stream` is None and `look`
+    raises ClusterError.
+    """
 
     @property
     def broker(self) -> Broker:
         """The broker plug-in, which may have abilities of its own."""
+
+    @property
+    def stream(self) -> Any:  # noqa: ANN401 - the broker's own type
+        """The run's stream."""
+
+    @property
+    def ended(self) -> threading.Event:
+        """Set when the run is to end: an `inject` that takes its time waits with
+        `wait_until(..., stop=cluster.ended)`, and lets its Interrupted through."""
+
+    def look(self) -> View:
+        """What the cluster says of itself now. Raises ClusterError."""
+
+    def missing(self) -> str:
+        """What the cluster lacks of being whole: a node that does not run or serve, a replica that
+        is behind; empty when it is whole. An error is told as what is missing, too."""
 
 
 class Rig(Protocol):
@@ -59,11 +80,17 @@ class Rig(Protocol):
         """The names of the nodes that a target meant before the first fault. Raises FaultError."""
 
 
+OF_THE_STREAM = frozenset({"replicas", "leaders"})
+"""What a fault claims of the stream instead of its nodes: it holds no node down, and no other one
+that claims the same may overlap with it, whatever their nodes are."""
+
+
 class Fault(Protocol):
     """One kind of failure. The engine calls plan, inject, in_effect, heal, in_effect.
 
-    `claims` names what it takes hold of on each of its nodes ("process", "network", "disk"): two
-    faults that overlap in time may not claim the same thing of the same node.
+    `claims` names what it takes hold of on each of its nodes ("process", "network", "disk"), or of
+    the stream (OF_THE_STREAM): two faults that overlap in time may not claim the same thing of the
+    same node or stream.
     """
 
     claims: ClassVar[str]
@@ -88,8 +115,17 @@ class Momentary(Protocol):
     """Ability of a Fault: it is over when `inject` returns, so it takes no `for:`.
 
     The engine calls plan, inject, in_effect (FULL: it was done), heal, residue. `inject` may take
-    minutes, as a restart of all nodes does.
+    minutes, as a restart of all nodes does; what it measured on its way it notes in
+    `injection.data`, for `in_effect` to tell.
     """
 
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Measure what is left of it: NONE when everything is as it should be afterwards."""
+
+
+@runtime_checkable
+class ChecksBroker(Protocol):
+    """Ability of a Fault: it can tell before anything starts that a broker is not up to it."""
+
+    def broker_problem(self, broker: Broker) -> str:
+        """Why it cannot be done with this broker; empty: it can."""

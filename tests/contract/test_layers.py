@@ -168,7 +168,7 @@ MAY_CATCH_ALL = {
     # A worker's operation: a client library may raise anything.
     ("chaos/load/worker.py", "main"),
     # The heal loop: whatever it is, try again.
-    ("chaos/guard.py", "heal_entry"),
+    ("chaos/guard.py", "try_heal"),
     # A verifier: whatever it raises is its answer.
     ("chaos/judge.py", "_attempt"),
     # The edge of the program: Python's own exit status of a traceback, 1, would say FAIL.

@@ -18,6 +18,7 @@ Play = Callable[[Any], Seen]
 
 FROZEN = experiment(step("process.pause"))
 DEAD = experiment(step("process.kill"))
+ROLLING = experiment({"at": "3s", "fault": "process.restart"})
 WITHIN_S = 10.0
 LOCAL = "chaos_adapters.runtimes.local"
 PAUSE = "chaos_adapters.faults.process_pause:Pause"
@@ -58,6 +59,8 @@ UNDER_LOAD = [
     death("killed", f"after {KILL}.inject", DEAD),
     rare("pause-proved", "event kind=fault what=effect"),
     death("kill-proved", "event kind=fault what=effect", DEAD),
+    # The first two starts are those of the cluster.
+    death("rolling", f"before {LOCAL}:LocalNode.start", ROLLING, turn=3),
     death("healing", "event kind=fault what=heal"),
     rare("resumed", f"after {PAUSE}.heal"),
     death("started-again", f"after {KILL}.heal", DEAD),

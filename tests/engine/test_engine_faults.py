@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from drive import Plan
 from scenes import Scene, Seen, experiment, figure, step
 
 from chaos.facts import FaultStory
-from chaos.spi import Verdict
+from chaos.spi import Outcome, Verdict
 
 Play = Callable[[Any], Seen]
 PROVE_SOON = {"chaos.guard:PROVE_WITHIN_S": 0.5}
@@ -32,6 +33,7 @@ def is_unknown(seen: Seen, why: str) -> None:
 
 
 KILL = Scene("kill", experiment(step("process.kill")))
+STOP = Scene("stop", experiment(step("process.stop")))
 PAUSE = Scene("pause", experiment(step("process.pause", for_s=1.0)))
 AFTER_EACH_OTHER = Scene(
     "after-each-other",
@@ -39,7 +41,7 @@ AFTER_EACH_OTHER = Scene(
 )
 
 
-@pytest.mark.parametrize("scene", [KILL, PAUSE, AFTER_EACH_OTHER], ids=str)
+@pytest.mark.parametrize("scene", [KILL, STOP, PAUSE, AFTER_EACH_OTHER], ids=str)
 def test_a_fault_is_proved_on_and_gone_in_time(scene: Scene, played: Play) -> None:
     """The timeline is the schedule, and clients saw an outage as long as the fault."""
     seen = played(scene)
@@ -55,7 +57,7 @@ def test_a_fault_is_proved_on_and_gone_in_time(scene: Scene, played: Play) -> No
         begin_s, hold_s = (float(planned[key].rstrip("s")) for key in ("at", "for"))
         assert (told.attempt_ns - load_ns) / 1e9 == pytest.approx(begin_s, abs=0.3)
         assert (told.heal_ns - load_ns) / 1e9 == pytest.approx(begin_s + hold_s, abs=0.3)
-        assert list(told.on.values()) == ["dead" if "kill" in told.fault else "paused"]
+        assert list(told.on.values()) == ["paused" if "pause" in told.fault else "dead"]
         assert list(told.after.values()) == ["running"]
         gap_s = figure(seen.document, "availability", "longest gap")
         assert gap_s is not None
@@ -103,6 +105,63 @@ def test_a_fault_without_an_end_is_healed_when_the_load_is_over(scene: Scene, pl
     assert 0 <= fault.heal_ns - end_ns < 1e9
     read_ns = next(e["time_ns"] for e in seen.events if e.get("phase") == "read-back")
     assert fault.gone_ns < read_ns
+
+
+RESTART = Scene(
+    "restart",
+    experiment({"at": "3s", "fault": "process.restart", "pause": "500ms"}),
+)
+
+
+@pytest.mark.parametrize("scene", [RESTART], ids=str)
+def test_a_moment_takes_its_time_and_the_load_settles_after_it(scene: Scene, played: Play) -> None:
+    """Each node ended in its turn, the second one not before the first one served again; the time
+    to settle counts from the end of it all."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    assert seen.gone_after_s is not None, seen.left
+    (fault,) = faults(seen)
+    assert fault.proved
+    assert list(fault.on) == ["memory-1", "memory-2"]
+    assert all("whole after" in told for told in fault.on.values())
+    assert fault.attempt_ns
+    assert fault.gone_ns
+    assert fault.gone_ns - fault.attempt_ns > 0.5e9
+    assert seen.document.load_ended_ns
+    assert 0.25e9 < seen.document.load_ended_ns - fault.gone_ns < 3e9
+    served = [
+        {row["partition"] for row in rows} for rows in gaps(seen.rows("sends"), fault.attempt_ns)
+    ]
+    assert served == [{1}, {0}], "while one node was away the other one served"
+
+
+def gaps(rows: Any, since_ns: int) -> list[Any]:
+    """The acknowledged sends while each of the two partitions, one on each node, had its longest
+    gap, in the order of the gaps."""
+    found = []
+    for partition in (0, 1):
+        times = sorted(
+            r["done_ns"] for r in rows if r["partition"] == partition and r["outcome"] == Outcome.OK
+        )
+        after = [at for at in times if at > since_ns]
+        length, begin = max((b - a, a) for a, b in pairwise(after))
+        within = [r for r in rows if begin < r["done_ns"] < begin + length]
+        found.append((begin, [r for r in within if r["outcome"] == Outcome.OK]))
+    return [rows for _, rows in sorted(found, key=lambda each: each[0])]
+
+
+REFUSED = Scene("refused", experiment({"at": "3s", "fault": "broker.elect"}))
+
+
+@pytest.mark.parametrize("scene", [REFUSED], ids=str)
+def test_what_the_broker_cannot_do_is_refused_before_anything_starts(
+    scene: Scene, played: Play
+) -> None:
+    """At the line where it is asked for."""
+    seen = played(scene)
+    assert seen.status == 2, seen.output
+    assert "faults.0.fault: this broker elects nobody on request" in seen.output
+    assert seen.run is None
 
 
 FIGHTING = [

@@ -177,6 +177,34 @@ def test_a_cluster_can_be_healed_by_hand(scene: Series, played: Play) -> None:
     assert after.cluster["reused"]
 
 
+ROLLING = experiment({"at": "3s", "fault": "process.restart"})
+DOWN = "before chaos_adapters.runtimes.local:LocalNode.start"
+
+
+def rolling(name: str, death: str, status: int) -> tuple[Series, int]:
+    """A run that ends while the first node of a rolling restart is down, on a kept cluster."""
+    # The first two starts are those of the cluster.
+    plan = Plan(at=DOWN, turn=3, do=(f"tool:{death}",))
+    return Series(name, [run("ends", experiment=ROLLING, plan=plan), run("next")]), status
+
+
+ROLLED = [rolling("kill", "KILL", -9), rolling("int", "INT", 130)]
+
+
+@pytest.mark.parametrize(("scene", "status"), ROLLED, ids=[str(scene) for scene, _ in ROLLED])
+def test_an_end_in_the_middle_of_a_rolling_restart_leaves_no_dead_node(
+    scene: Series, status: int, played: Play
+) -> None:
+    """The undo was on the disk before the first node ended: the reaper starts what is dead."""
+    ends, after = played(scene)
+    assert ends.seen.status == status, ends.seen.output
+    assert ends.seen.moment_ns
+    assert ends.seen.gone_after_s is not None, ends.seen.left
+    alive(ends)
+    passes(after)
+    assert after.cluster["reused"]
+
+
 def swept(name: str, at: str, do: Sequence[str]) -> Series:
     """A run that dies so that nobody cleans up after it, and the next one."""
     return Series(name, [run("dies", (), plan=Plan(at=at, do=tuple(do))), run("next", ())])

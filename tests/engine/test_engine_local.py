@@ -6,17 +6,18 @@ import json
 import os
 import secrets
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from chaos.errors import ClusterError
+from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Cluster, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.brokers.memory import Memory
-from chaos_adapters.runtimes.local import Local, LocalCluster
+from chaos_adapters.runtimes.local import Local, LocalCluster, LocalNode
 from chaos_adapters.runtimes.marks import MARK
 
 BROKER = Memory(nodes=2)
@@ -106,6 +107,25 @@ def test_each_step_may_be_taken_twice(start: Start) -> None:
         act()
         assert node.state() is state
     wait_until(lambda: answers(cluster), "readiness", 20, every_s=0.01)
+
+
+def test_a_process_that_was_told_to_end_is_not_taken_for_running(start: Start) -> None:
+    """Whoever told it may be dead by now: starting the node waits for its end first, so that there
+    is a process that stays."""
+    cluster = start()
+    node = cluster.nodes["memory-1"]
+    before = json.loads((node.directory / "process.json").read_text())["pid"]
+    node.pause()  # a signal is heard only when it goes on
+    with pytest.raises(DeadlineExceeded):
+        node.stop(0)
+    threading.Timer(0.3, node.resume).start()
+    LocalNode(node.name, node.directory).start()
+    record = json.loads((node.directory / "process.json").read_text())
+    assert record["pid"] != before
+    assert "stopping" not in record
+    wait_until(lambda: answers(cluster), "readiness", 20, every_s=0.01)
+    assert node.state() is NodeState.RUNNING
+    assert len(processes(cluster.id)) == 2
 
 
 def test_a_process_that_was_never_put_on_record_does_not_stay(start: Start) -> None:

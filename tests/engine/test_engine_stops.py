@@ -18,6 +18,8 @@ Play = Callable[[Any], Seen]
 
 FROZEN = experiment(step("process.pause", for_s=20))
 DEAD = experiment(step("process.kill", for_s=20))
+ROLLING = experiment({"at": "3s", "fault": "process.restart", "pause": "60s"})
+RESTART = "chaos_adapters.faults.process_restart:Restart"
 LOCAL = "chaos_adapters.runtimes.local"
 
 
@@ -39,6 +41,8 @@ STOPS = [
     stop("undo-recorded", "after chaos.undo:UndoLog.record", "INT"),
     stop("pause-proved", "event kind=fault what=effect", "TERM"),
     stop("kill-proved", "event kind=fault what=effect", "INT", DEAD),
+    stop("rolling", f"before {LOCAL}:LocalNode.start", "TERM", ROLLING, turn=3),
+    stop("between-two", f"after {RESTART}._restart", "INT", ROLLING),
     stop("healing", "event kind=fault what=heal", "INT", SHORT),
     stop("settling", "event phase=settle", "TERM", SHORT),
     stop("draining", "event phase=drain", "INT", SHORT),

@@ -77,11 +77,32 @@ class Here:
 class Mend:
     """A fault that can be healed."""
 
+    claims: ClassVar[str] = "process"
+
     def heal(self, cluster: object, injection: object) -> None:
         """Nothing is there to undo."""
 
     def in_effect(self, cluster: object, injection: object) -> Effect:
         return Effect(Presence.NONE)
+
+
+@dataclass(frozen=True)
+class Needs(Mend):
+    """A fault that is gone only when another one, of an earlier time, is healed."""
+
+    claims: ClassVar[str] = "replicas"
+    healed: ClassVar[list[str]] = []
+
+    def in_effect(self, cluster: object, injection: object) -> Effect:
+        return Effect(Presence.NONE if self.healed else Presence.FULL)
+
+
+@dataclass(frozen=True)
+class First(Mend):
+    """The other one."""
+
+    def heal(self, cluster: object, injection: object) -> None:
+        Needs.healed.append("first")
 
 
 @pytest.fixture(autouse=True)
@@ -93,10 +114,12 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch,
         Entry("runtimes", "here", "test_lifecycle:Here", "fakes 1.0"),
         Entry("faults", "mend", "test_lifecycle:Mend", "fakes 1.0"),
+        Entry("faults", "first", "test_lifecycle:First", "fakes 1.0"),
+        Entry("faults", "needs", "test_lifecycle:Needs", "fakes 1.0"),
     )
     monkeypatch.setenv("CHAOS_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    for kept in (Here.marked, Here.removed, Here.stuck, Here.reasons):
+    for kept in (Here.marked, Here.removed, Here.stuck, Here.reasons, Needs.healed):
         kept.clear()
 
 
@@ -218,6 +241,18 @@ def test_heal_undoes_every_fault_once(capsys: pytest.CaptureFixture[str]) -> Non
         "nothing to heal",
     ]
     assert left() == [identity]
+
+
+def test_a_fault_that_needs_another_one_healed_gets_its_turn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Latest first would never end: replicas move back only to a node that runs again."""
+    identity = cluster(faults=["first", "needs"])
+    assert main(["heal"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"cluster {identity}: healed first on b-1",
+        f"cluster {identity}: healed needs on b-1",
+    ]
 
 
 def test_a_fault_that_cannot_be_undone_is_4(capsys: pytest.CaptureFixture[str]) -> None:

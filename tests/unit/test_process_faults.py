@@ -1,22 +1,37 @@
-"""`process.kill` and `process.pause`: what they plan, prove, and put right."""
+"""`process.kill`, `process.stop` and `process.pause`: what they plan, prove, and put right."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 
-from chaos.errors import FaultError
+from chaos.errors import DeadlineExceeded, FaultError
 from chaos.spi import Injection, NodeState, Presence
+from chaos.timing import Interrupted
 from chaos_adapters.faults.process_kill import Kill
 from chaos_adapters.faults.process_pause import Pause
+from chaos_adapters.faults.process_stop import Stop
 from tests.rig import FakeCluster, FakeRig, plain
 
-FAULTS = [(Kill, NodeState.DEAD, "kill"), (Pause, NodeState.PAUSED, "pause")]
-ids = ["kill", "pause"]
+FAULTS = [
+    (Kill, NodeState.DEAD, "kill"),
+    (partial(Stop, within=0), NodeState.DEAD, "stop"),
+    (Pause, NodeState.PAUSED, "pause"),
+]
+ids = ["kill", "stop", "pause"]
 each = pytest.mark.parametrize(("cls", "down", "act"), FAULTS, ids=ids)
 BOTH = Injection(("fake-1", "fake-3"))
+
+
+def inject(fault: Any, cluster: FakeCluster) -> None:
+    """An orderly end that never comes is an error, the other acts return."""
+    stopping = isinstance(fault, Stop)
+    with pytest.raises(DeadlineExceeded) if stopping else nullcontext():
+        fault.inject(cluster, BOTH)
 
 
 def states(cluster: FakeCluster) -> list[str]:
@@ -57,7 +72,7 @@ def test_half_an_effect_is_partial(cls: Any, down: NodeState, act: str) -> None:
     cluster = plain()
     cluster.nodes["fake-3"].deaf.add(act)
     fault = cls("fake-1,fake-3")
-    fault.inject(cluster, BOTH)
+    inject(fault, cluster)
     assert fault.in_effect(cluster, BOTH).presence is Presence.PARTIAL
 
 
@@ -68,7 +83,7 @@ def test_no_effect_is_not_proved(cls: Any, down: NodeState, act: str) -> None:
     for node in cluster.nodes.values():
         node.deaf.add(act)
     fault = cls("fake-1,fake-3")
-    fault.inject(cluster, BOTH)
+    inject(fault, cluster)
     assert fault.in_effect(cluster, BOTH).presence is Presence.NONE
 
 
@@ -94,3 +109,36 @@ def test_heal_touches_only_its_own_nodes() -> None:
         node.now = NodeState.PAUSED
     Pause("").heal(cluster, BOTH)
     assert states(cluster) == ["running", "paused", "running"]
+
+
+class Tells:
+    """A broker whose nodes say how they ended."""
+
+    def ended_in_order(self, log: list[str]) -> bool:
+        return log == ["bye"]
+
+
+@pytest.mark.parametrize(
+    ("last", "presence"), [("bye", Presence.FULL), ("out of memory", Presence.PARTIAL)]
+)
+def test_an_end_that_was_not_in_order_is_no_proof_of_a_stop(last: str, presence: Presence) -> None:
+    """Dead is not enough where the broker's log tells more."""
+    cluster: Any = plain()
+    cluster.broker = Tells()
+    fault = Stop("fake-1")
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    cluster.nodes["fake-1"].log_tail = lambda lines: [last]
+    fault.inject(cluster, injection)
+    effect = fault.in_effect(cluster, injection)
+    assert effect.presence is presence
+    assert ("in order" in effect.figures["fake-1"]) is (presence is Presence.FULL)
+
+
+def test_waiting_for_an_orderly_end_ends_with_the_run() -> None:
+    """Ctrl-C does not wait for a broker that takes its time; SIGTERM is sent once."""
+    cluster = plain()
+    cluster.nodes["fake-1"].deaf.add("stop")
+    cluster.ended.set()
+    with pytest.raises(Interrupted, match="the orderly end of fake-1"):
+        Stop("fake-1").inject(cluster, Injection(("fake-1",)))
+    assert cluster.nodes["fake-1"].acts == ["stop"]

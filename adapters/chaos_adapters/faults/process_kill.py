@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError
-from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Target
+from chaos.spi import Cluster, Effect, Injection, NodeState, Rig, Target
+from chaos_adapters.faults.process import all_are, nodes_of, running
 
 
 @dataclass(frozen=True)
@@ -26,26 +26,18 @@ class Kill:
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running process can be killed."""
-        nodes = rig.resolve(self.target)
-        for name in nodes:
-            if (state := rig.cluster.nodes[name].state()) is not NodeState.RUNNING:
-                raise FaultError(f"cannot kill {name}: it is {state} already")
-        return Injection(nodes)
+        return Injection(running(rig, self.target, "kill"))
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
         """SIGKILL to every target."""
-        for name in injection.nodes:
-            cluster.nodes[name].kill()
+        for node in nodes_of(cluster, injection):
+            node.kill()
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
         """The state of each process."""
-        states = {name: cluster.nodes[name].state() for name in injection.nodes}
-        dead = sum(state is NodeState.DEAD for state in states.values())
-        if dead == len(states):
-            return Effect(Presence.FULL, dict(states))
-        return Effect(Presence.PARTIAL if dead else Presence.NONE, dict(states))
+        return all_are(NodeState.DEAD, cluster, injection)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead."""
-        for name in injection.nodes:
-            cluster.nodes[name].start()
+        for node in nodes_of(cluster, injection):
+            node.start()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError
-from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Target
+from chaos.spi import Cluster, Effect, Injection, NodeState, Rig, Target
+from chaos_adapters.faults.process import all_are, nodes_of, running
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,18 @@ class Pause:
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running process can be paused."""
-        nodes = rig.resolve(self.target)
-        for name in nodes:
-            if (state := rig.cluster.nodes[name].state()) is not NodeState.RUNNING:
-                raise FaultError(f"cannot pause {name}: it is {state} already")
-        return Injection(nodes)
+        return Injection(running(rig, self.target, "pause"))
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
         """Freeze every target."""
-        for name in injection.nodes:
-            cluster.nodes[name].pause()
+        for node in nodes_of(cluster, injection):
+            node.pause()
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
         """The state of each process."""
-        states = {name: cluster.nodes[name].state() for name in injection.nodes}
-        paused = sum(state is NodeState.PAUSED for state in states.values())
-        if paused == len(states):
-            return Effect(Presence.FULL, dict(states))
-        return Effect(Presence.PARTIAL if paused else Presence.NONE, dict(states))
+        return all_are(NodeState.PAUSED, cluster, injection)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Let every target go on."""
-        for name in injection.nodes:
-            cluster.nodes[name].resume()
+        for node in nodes_of(cluster, injection):
+            node.resume()

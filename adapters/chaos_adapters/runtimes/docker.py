@@ -2,6 +2,7 @@
 
     DIRECTORY/compose.yaml         what Compose was given
               <node>/config/       the broker's files, and proxies.json for its pod's Toxiproxy
+                     stopping      when the container was started that was told to end last
               pods.json            the published ports of each pod
 
 Compose starts and removes; the Docker SDK and Toxiproxy's API do everything in between. Containers
@@ -26,7 +27,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from requests import RequestException
 
-from chaos.errors import ClusterError, Unavailable
+from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.marks import MARK, kill_marked
@@ -42,6 +43,7 @@ from chaos_adapters.runtimes.pods import (
 from chaos_adapters.runtimes.ports import reserve
 
 _STATE_WITHIN_S = 15.0
+_STOPPED_WITHIN_S = 30.0
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
@@ -67,6 +69,7 @@ class DockerNode:
 
     name: str
     cluster_id: str
+    directory: Path
 
     def _container(self, client: docker.DockerClient) -> Container:
         labels = [f"{LABEL}={self.cluster_id}", f"mqchaos.node={self.name}", "mqchaos.part=broker"]
@@ -84,7 +87,13 @@ class DockerNode:
         return NodeState.PAUSED if status == "paused" else NodeState.DEAD
 
     def start(self) -> None:
-        """Start the broker's container again; its pod was never away."""
+        """Start the broker's container again; its pod was never away. One that was told to end,
+        maybe by somebody who is dead now, is there only to end."""
+        if self._stopping():
+            try:
+                self._wait_for(NodeState.DEAD, _STOPPED_WITHIN_S)
+            except DeadlineExceeded:
+                self.kill()
         if self.state() is NodeState.DEAD:
             self._act("start", lambda container: container.start(), NodeState.RUNNING)
 
@@ -92,9 +101,28 @@ class DockerNode:
         """SIGTERM, and no SIGKILL after it."""
         self.resume()
         if self.state() is NodeState.RUNNING:
+            self._mark_stopping()
             with _docker(f"stopping {self.name}") as client:
                 self._container(client).kill("SIGTERM")
             self._wait_for(NodeState.DEAD, timeout_s)
+
+    def _mark_stopping(self) -> None:
+        try:
+            (self.directory / "stopping").write_text(self._started_at())
+        except OSError as error:
+            raise ClusterError(f"the files of {self.name} cannot be written: {error}") from error
+
+    def _stopping(self) -> bool:
+        """Whether the container that runs now was told to end."""
+        try:
+            marked = (self.directory / "stopping").read_text()
+        except OSError:
+            return False
+        return self.state() is NodeState.RUNNING and marked == self._started_at()
+
+    def _started_at(self) -> str:
+        with _docker(f"start of {self.name}") as client:
+            return str(self._container(client).attrs["State"]["StartedAt"])
 
     def kill(self) -> None:
         """SIGKILL; a frozen container dies only when it thaws."""
@@ -229,7 +257,7 @@ class Docker:
         cluster_id = directory.parent.name
         pods = {name: Pod(**ports) for name, ports in about.items()}
         members = broker.members()
-        nodes = {member.name: DockerNode(member.name, cluster_id) for member in members}
+        nodes = {m.name: DockerNode(m.name, cluster_id, directory / m.name) for m in members}
         clients = {
             member.name: Address(_LOOPBACK, pods[member.name].client)
             for member in members

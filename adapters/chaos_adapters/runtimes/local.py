@@ -3,7 +3,8 @@
     DIRECTORY/<node>/config/...      what the broker's Launch asked for
                      data/           its data
                      log             standard output and error, over all starts
-                     process.json    pid and start time of the process now, and how to start it
+                     process.json    pid and start time of the process now, how to start it, and
+                             whether it was told to end
 
 A process is known again by its pid *and* start time, and by the cluster's id in its environment, so
 that one whose pid was reused is never touched.
@@ -26,7 +27,7 @@ from typing import ClassVar
 
 import psutil
 
-from chaos.errors import ClusterError, Unavailable
+from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.java import java_argv, lock_problem
@@ -36,6 +37,7 @@ from chaos_adapters.runtimes.ports import reserve
 _LOOPBACK = "127.0.0.1"
 _GONE_WITHIN_S = 10.0
 _PREPARE_WITHIN_S = 60.0
+_STOPPED_WITHIN_S = 30.0
 _starting = threading.Lock()
 
 
@@ -91,7 +93,12 @@ class LocalNode:
         return NodeState.PAUSED if stopped else NodeState.RUNNING
 
     def start(self) -> None:
-        """Start it again, unless it is there."""
+        """Start it again, unless it is there; one that was told to end is there only to end."""
+        if self._record.get("stopping"):
+            try:
+                self._wait_gone(_STOPPED_WITHIN_S)
+            except DeadlineExceeded:
+                self.kill()
         with _starting:  # two faults that heal at once may both find the same node dead
             if self._process() is None:
                 self._start()
@@ -99,6 +106,7 @@ class LocalNode:
     @_writing()
     def _start(self) -> None:
         record = self._record
+        record.pop("stopping", None)
         argv, environment = record["argv"], record["environment"]
         assert isinstance(argv, list)
         assert isinstance(environment, dict)
@@ -111,7 +119,12 @@ class LocalNode:
         _write_record(self.directory, record | {"pid": process.pid, "started": started})
 
     def stop(self, timeout_s: float) -> None:
-        """SIGTERM to the process itself."""
+        """SIGTERM to the process itself, put on record first: whoever starts the node next has to
+        know that this process is about to end, also when we are dead by then."""
+        if self._process() is None:
+            return
+        with _writing():
+            _write_record(self.directory, self._record | {"stopping": True})
         self._signal(signal.SIGTERM)
         self._wait_gone(timeout_s)
 

@@ -17,13 +17,14 @@ from chaos.spi import (
     Member,
     PartitionEnd,
     Place,
+    Placement,
     Producer,
     SendSink,
     Settings,
     Transactions,
     View,
 )
-from chaos_adapters.brokers.kafka import admin, server_settings, topology, versions
+from chaos_adapters.brokers.kafka import admin, placement, server_settings, topology, versions
 from chaos_adapters.brokers.kafka import settings as client_settings
 from chaos_adapters.brokers.kafka.clients import (
     KafkaConsumer,
@@ -164,12 +165,48 @@ class Kafka:
         if role == "controller":
             return [view.controller] if view.controller else []
         assert partition is not None
-        leader, replicas = view.leaders.get(partition), view.replicas.get(partition, ())
+        leader, nodes = view.leaders.get(partition), view.replicas.get(partition, ())
         if role == "leader":
             return [leader] if leader else []
         if role in ("replica", "replicas"):
-            return replicas
-        return [name for name in replicas if name != leader]
+            return nodes
+        return [name for name in nodes if name != leader]
+
+    def ended_in_order(self, log: Sequence[str]) -> bool:
+        """It heard the signal, and let go of all requests after it: a broker does that only when
+        its controlled shutdown is over. Its last lines may be missing, as the log ends before it.
+        """
+        _, heard, after = "\n".join(log).rpartition("Terminating process due to signal SIGTERM")
+        return bool(heard) and "shut down completely" in after
+
+    def partition_names(self, stream: Topic) -> Sequence[str]:
+        """As Kafka writes them."""
+        return [placement.partition_name(stream.name, n) for n in range(stream.partitions)]
+
+    def placement(
+        self, clients: Mapping[str, Address], names: Sequence[str], timeout_s: float
+    ) -> Mapping[str, Placement]:
+        """By the metadata."""
+        return placement.placement(clients, names, timeout_s)
+
+    def move(
+        self, clients: Mapping[str, Address], wanted: Mapping[str, Sequence[str]], timeout_s: float
+    ) -> None:
+        """A reassignment."""
+        placement.move(clients, wanted, timeout_s)
+
+    def preferred(self, view: View) -> Mapping[int, str]:
+        """The first replica of each partition."""
+        return {number: nodes[0] for number, nodes in view.replicas.items() if nodes}
+
+    def elect(
+        self,
+        clients: Mapping[str, Address],
+        stream: Topic,
+        timeout_s: float,  # noqa: ARG002 - librdkafka's election takes none
+    ) -> Mapping[int, str]:
+        """Of preferred leaders."""
+        return placement.elect(clients, stream.name, stream.partitions)
 
     def producer(
         self, clients: Mapping[str, Address], stream: Topic, settings: Settings, sink: SendSink

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import ElectionType, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -66,6 +66,19 @@ class Admin:
             return
         for group, future in self._client.delete_consumer_groups(list(groups)).items():
             _result(future, f"deleting group {group}", KafkaError.GROUP_ID_NOT_FOUND)
+
+    def elect(
+        self, kind: ElectionType, wanted: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        """Elect leaders; None for a partition that got another one, else why not."""
+        # It takes none of its documented options: each one is a SystemError (confluent-kafka 2.16).
+        future = self._client.elect_leaders(kind, list(wanted))
+        # Kafka answers this way, without any partition, when no election at all was needed.
+        found = _result(future, "electing leaders", KafkaError.ELECTION_NOT_NEEDED) or {}
+        return {
+            partition: error.args[0] if isinstance(error, KafkaException) else error
+            for partition, error in found.items()
+        }
 
 
 def _result(future: Future[T], what: str, *fine: int) -> T:
