@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    TopicPartition,
+)
 
 
 def stored(run_directory: Path, partitions: int) -> set[tuple[int, int]]:
@@ -32,6 +37,30 @@ def stored(run_directory: Path, partitions: int) -> set[tuple[int, int]]:
                 assert message.error() is None, message.error()
                 found.add(_identity(message.value()))
                 offset = message.offset() + 1
+        return found
+    finally:
+        consumer.close()
+
+
+def appended(run_directory: Path, topic: str, number: int) -> dict[int, int]:
+    """By offset, the time in ms at which each message of a partition was appended by its leader."""
+    about = json.loads((run_directory / "workers.json").read_text())
+    bootstrap = ",".join(f"{host}:{port}" for host, port in about["clients"].values())
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap, "group.id": "independent", "enable.auto.commit": False,
+    })  # fmt: skip
+    try:
+        partition = TopicPartition(topic, number, OFFSET_BEGINNING)
+        _, end = consumer.get_watermark_offsets(partition, timeout=30)
+        consumer.assign([partition])
+        found: dict[int, int] = {}
+        while max(found, default=-1) < end - 1:
+            message = consumer.poll(30)
+            assert message is not None, f"partition {number} stops at {len(found)} of {end}"
+            assert message.error() is None, message.error()
+            kind, time_ms = message.timestamp()
+            assert kind == TIMESTAMP_LOG_APPEND_TIME
+            found[message.offset()] = time_ms
         return found
     finally:
         consumer.close()

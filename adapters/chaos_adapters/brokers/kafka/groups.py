@@ -1,7 +1,7 @@
 """Consumer groups as the cluster sees them.
 
 Not through librdkafka's admin client: with a frozen broker it ended the whole process by an
-assertion (`rd_kafka_enq_once_del_source_return`, 2.13), and it remembers leaders that are dead.
+assertion (`rd_kafka_enq_once_del_source_return`, 2.16), and it remembers leaders that are dead.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from chaos_adapters.brokers.kafka import wire
 from chaos_adapters.brokers.kafka.groups import Groups
 from chaos_adapters.brokers.kafka.told import Told, behind, told, view
 
-_PATIENCE_S = 0.05
+_PATIENCE_S = 0.025
 """Who has not answered after so long is not waited for, as long as somebody else has."""
 _QUORUM_EVERY = 2
 """Every so many looks one broker is asked for the controller. It hands the question on, so that

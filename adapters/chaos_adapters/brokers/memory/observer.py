@@ -77,4 +77,5 @@ class MemoryObserver:
             leaders={p: node if node in heard else None for p, node in partitions.items()},
             replicas={p: (node,) for p, node in partitions.items()},
             in_sync={p: (node,) if node in heard else () for p, node in partitions.items()},
+            alive=tuple(node for node in self._connections if node in heard),
         )

@@ -1,0 +1,42 @@
+"""Reads what the brokers logged of themselves: shares no code with mqchaos."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) [A-Z]+ \[[^]]*\] (.*)")
+
+
+def lines(run_directory: Path, pattern: str) -> list[tuple[int, str]]:
+    """Time in ms and text of all lines of all brokers that match, in the order of their times."""
+    found = []
+    for path in (run_directory / "logs").glob("kafka-*.log"):
+        for line in path.read_text(errors="replace").splitlines():
+            match = _LINE.match(line)
+            if match and re.search(pattern, match[2]):
+                found.append((round(datetime.fromisoformat(match[1]).timestamp() * 1e3), match[2]))
+    return sorted(found)
+
+
+def fenced(run_directory: Path, node: int, after_ms: float) -> int:
+    """When the active controller decided that a broker is gone."""
+    pattern = rf"Fencing broker {node} at epoch"
+    return next(at for at, _ in lines(run_directory, pattern) if at > after_ms)
+
+
+def led_anew(run_directory: Path, topic: str, partition: int, after_ms: float) -> int:
+    """When the first broker took over a new leader epoch of a partition from the metadata log."""
+    pattern = rf"(Leader|Follower) {topic}-{partition} .*starts at leader epoch [1-9]"
+    return next(at for at, _ in lines(run_directory, pattern) if at > after_ms)
+
+
+def in_sync(run_directory: Path, topic: str, partition: int, replicas: int, after_ms: float) -> int:
+    """When the leader took over from the metadata log that the in-sync set is whole; the last time.
+
+    It says so for every change of the set, as it leads already: "Skipped the become-leader ...".
+    """
+    whole = rf"isr=\[(\d+, ){{{replicas - 1}}}\d+\]"
+    pattern = rf"become-leader state change for {topic}-{partition} .*{whole}"
+    return [at for at, _ in lines(run_directory, pattern) if at > after_ms][-1]
