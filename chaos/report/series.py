@@ -98,7 +98,9 @@ def read(
     """The series of a run. `due` is how many messages of each producer were due while load was
     offered, in `load_ns`. Raises HistoryError when there is no history or it is damaged."""
     sums = _Sums(axis)
-    recorded = [stream for stream in streams(run_directory) if stream.table != "stored"]
+    recorded = [
+        stream for stream in streams(run_directory) if stream.table in ("sends", "deliveries")
+    ]
     with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
         for _ in pool.map(sums.see_all, recorded):
             pass

@@ -26,6 +26,7 @@ class Wrong:
 
     mischief: str = ""
     expect: dict[str, Any] = field(default_factory=dict)
+    stream: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.mischief or "honest"
@@ -36,6 +37,7 @@ class Wrong:
             cluster={self.mischief: EVERY} if self.mischief else {},
             load={"producers": {"rate": "300/s", "settings": {"timeout_s": 2.0}}},
             expect=self.expect,
+            stream=self.stream,
         )
         scene = Scene(str(self), whole, options=("--keep",))
         seen = scene.play(directory)
@@ -96,7 +98,8 @@ def test_an_honest_broker_passes(scene: Wrong, played: Read) -> None:
     assert figure(document, "loss", "lost") == 0
     assert figure(document, "phantoms", "seen") == 2 * len(acknowledged)
     assert figure(document, "availability", "served") == 1.0
-    assert document.records == dict.fromkeys(["sends", "deliveries", "stored"], len(acknowledged))
+    tables = ["sends", "deliveries", "stored", "replicas"]
+    assert document.records == dict.fromkeys(tables, len(acknowledged))
     assert not seen.evidence
     assert judged(seen.directory) == document
 
@@ -191,6 +194,22 @@ def test_each_damaged_message_is_named(scene: Wrong, played: Read) -> None:
     taken = Counter(row["partition"] for row in seen.rows("sends"))
     assert len(damaged) == sum(count // EVERY for count in taken.values())
     assert verdicts(seen)["phantoms"] is verdicts(seen)["loss"] is Verdict.FAIL
+
+
+@pytest.mark.parametrize("scene", [Wrong("diverge", stream={"replicas": 2})], ids=str)
+def test_each_position_that_differs_is_named(scene: Wrong, played: Read) -> None:
+    """Every so-manieth message of each partition is another one on the follower: exactly these, and
+    nobody who reads the leader gets a wrong one."""
+    seen, stored = played(scene)
+    only(seen, "divergence")
+    assert stored == Counter(sends(seen, Outcome.OK))
+    places = {(row["partition"], row["offset"]) for row in seen.rows("stored")}
+    rows = [row for row in seen.evidence if row.question == "divergence"]
+    assert {(row.partition, row.offset) for row in rows} == {
+        (partition, offset) for partition, offset in places if (offset + 1) % EVERY == 0
+    }
+    assert {tuple(each.node for each in row.held) for row in rows} == {("memory-1", "memory-2")}
+    assert figure(seen.document, "divergence", "compared") == len(places)
 
 
 @pytest.mark.parametrize("scene", [Wrong("reorder")], ids=str)

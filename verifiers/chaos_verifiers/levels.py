@@ -149,8 +149,10 @@ def usual(served: Served, facts: Facts) -> Usual | None:
     counts = served.rate.between(low, high)
     if not counts.any():
         return None
-    p99_s = _p99_s(served.latency.between(low, high))
-    return Usual(float(counts.mean()), float(p99_s.max()), float(served.behind(low, high).max()))
+    due = served.latency.between(low, high)
+    # More than was due is work from before, and no rate that lasts.
+    rate = min(float(counts.mean()), float(due.sum()) / len(due))
+    return Usual(rate, float(_p99_s(due).max()), float(served.behind(low, high).max()))
 
 
 def spans(facts: Facts) -> list[Span]:

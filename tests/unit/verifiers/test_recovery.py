@@ -183,3 +183,15 @@ def test_the_time_is_right_wherever_batches_end(late: int, rows: int) -> None:
     history = hit(out_s=14.0 + late / 10)
     measured = figure(answer(Recovery(), history, rows), ALL)
     assert measured == pytest.approx(late / 10, abs=0.11)
+
+
+def test_work_from_before_the_baseline_makes_no_higher_rate() -> None:
+    """What was due in the warm-up and acknowledged in the baseline is no rate that lasts."""
+    history = hit(out_s=12.0)
+    early = [
+        Send(sequence, 0, 5000 + sequence, -1.0, 2.0) for sequence in range(2000, 2300)
+    ]  # fmt: skip
+    history.sends = early + history.sends
+    finding = answer(Recovery(), history)
+    assert figure(finding, "throughput before the first fault") == pytest.approx(50, abs=1)
+    assert figure(finding, "throughput after") == 0.0

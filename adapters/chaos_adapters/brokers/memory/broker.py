@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
+from zlib import crc32
 
 from chaos.errors import ClusterError, DeadlineExceeded, UsageError
 from chaos.spi import (
@@ -17,6 +18,7 @@ from chaos.spi import (
     Command,
     Deliveries,
     Duration,
+    Held,
     Launch,
     Member,
     PartitionEnd,
@@ -52,6 +54,7 @@ _WHY = {
     "invent": (Question.PHANTOMS, "some messages that nobody sent are added"),
     "damage": (Question.LOSS, "some messages are stored with a wrong byte"),
     "redeliver": (Question.DUPLICATION, "some messages are delivered twice"),
+    "diverge": (Question.DIVERGENCE, "some messages are copied with a wrong byte"),
 }
 
 
@@ -60,7 +63,10 @@ class MemoryStream:
     """The stream of a run."""
 
     partitions: int = 3
-    """Partition p lives on node number p modulo the number of nodes, and nowhere else."""
+    """Partition p is led by node number p modulo the number of nodes."""
+    replicas: int = 1
+    """How many nodes have each partition: the one that leads it and the next ones, which copy it
+    and never lead."""
     name: str = "chaos"
     """Set by each run."""
 
@@ -98,6 +104,9 @@ class Memory:
     redeliver: int = 0
     """Deliver every n-th message twice, the second time marked as redelivered."""
 
+    diverge: int = 0
+    """Have followers copy every n-th message of a partition with one wrong byte."""
+
     stream_type: ClassVar[type] = MemoryStream
     roles: ClassVar[Mapping[str, bool]] = {"leader": True, "controller": False}
 
@@ -108,9 +117,12 @@ class Memory:
         if self.session_timeout <= 0:
             raise ValueError(f"session_timeout is {self.session_timeout:g} s: needs more than 0s")
 
-    def problems(self, stream: MemoryStream) -> Sequence[tuple[str, str]]:  # noqa: ARG002
-        """None: every stream fits on every number of nodes."""
-        return ()
+    def problems(self, stream: MemoryStream) -> Sequence[tuple[str, str]]:
+        """More replicas than nodes can never be."""
+        if 1 <= stream.replicas <= self.nodes:
+            return ()
+        what = f"{stream.replicas} replicas do not fit on {self.nodes} nodes"
+        return [("stream.replicas", f"{what}: 1 to {self.nodes}")]
 
     def members(self) -> Sequence[Member]:
         """memory-1, memory-2, ...; each has one port, for clients."""
@@ -125,6 +137,7 @@ class Memory:
             "name": place.member.name,
             "listen": str(listen),
             "data_dir": place.data_dir,
+            "nodes": {node: str(at["client"]) for node, at in place.reach.items()},
             "durable": self.durable,
             "mischief": {name: getattr(self, name) for name in _MISCHIEF},
         }
@@ -148,10 +161,13 @@ class Memory:
     ) -> None:
         """Create the stream. Raises ClusterError when it is not empty or a node does not answer."""
         requests: dict[str, Head] = {
-            node: {"op": "create", "stream": stream.name, "partitions": []} for node in clients
+            node: {"op": "create", "stream": stream.name, "partitions": [], "follows": {}}
+            for node in clients
         }
         for partition, node in enumerate(self._owners(stream)):
             requests[node]["partitions"].append(partition)
+            for follower in self._followers(stream)[partition]:
+                requests[follower]["follows"][str(partition)] = node
         what = f"stream {stream.name!r} on all nodes"
         answers = command(clients, requests, what, timeout_s)
         messages = sum(head["messages"] for head, _ in answers.values())
@@ -170,7 +186,8 @@ class Memory:
 
     def observer(self, clients: Mapping[str, Address], stream: MemoryStream) -> MemoryObserver:
         """Its leaders are the nodes that answer, its controller is the first of them."""
-        return MemoryObserver(clients, self._owners(stream), self.session_timeout)
+        owners, followers = self._owners(stream), self._followers(stream)
+        return MemoryObserver(clients, owners, self.session_timeout, followers)
 
     def locate(self, role: str, partition: int | None, view: View) -> Sequence[str]:
         """The leader of a partition, or the controller."""
@@ -245,6 +262,32 @@ class Memory:
             silent = ", ".join(node for node in clients if node not in look)
             raise DeadlineExceeded("reading the stream back", timeout_s, f"no answer from {silent}")
 
+    def held(
+        self, node: str, clients: Mapping[str, Address], stream: MemoryStream, timeout_s: float
+    ) -> Iterator[Held | PartitionEnd]:
+        """Every message is a piece of its own. A copy is waited for until it is as long as what it
+        is a copy of was when this began."""
+        deadline = time.monotonic() + timeout_s
+        owners, followers = self._owners(stream), self._followers(stream)
+        look = ask(clients, _to_all(clients, {"op": "streams"}), timeout_s / 2)
+        for number, owner in enumerate(owners):
+            if node not in (owner, *followers[number]) or owner not in look:
+                continue
+            end, read = look[owner][0]["streams"].get(stream.name, {}).get(str(number), 0), 0
+            while read < end and time.monotonic() < deadline:
+                for found in _read(clients, node, stream.name, number, end, deadline, "held", read):
+                    yield _pieces(number, found)
+                    read += len(found.bodies)
+            yield PartitionEnd(number, 0, end, read)
+
+    def _followers(self, stream: MemoryStream) -> Sequence[Sequence[str]]:
+        """The nodes that copy each partition."""
+        nodes = [member.name for member in self.members()]
+        return [
+            [nodes[(partition + step) % len(nodes)] for step in range(1, stream.replicas)]
+            for partition in range(stream.partitions)
+        ]
+
     def _owners(self, stream: MemoryStream) -> Sequence[str]:
         """The node of each partition."""
         nodes = [member.name for member in self.members()]
@@ -262,21 +305,28 @@ def _read(
     partition: int,
     end: int,
     deadline: float,
+    op: str = "read",
+    read: int = 0,
 ) -> Iterator[Deliveries]:
-    """One partition up to an end, or as far as the time goes."""
-    read = 0
+    """One partition up to an end, or as far as the time or what is there goes."""
     while read < end:
         head: Head = {
-            "op": "read", "stream": stream, "partition": partition,
+            "op": op, "stream": stream, "partition": partition,
             "from": read, "most": min(READ_MESSAGES, end - read),
         }  # fmt: skip
         answer = ask(clients, {node: head}, deadline - time.monotonic()).get(node)
-        if answer is None:
+        if answer is None or not answer[0]["lengths"]:
             return
         bodies = split(answer[1], answer[0]["lengths"])
         offsets = range(read, read + len(bodies))
         yield Deliveries(bodies, [partition] * len(bodies), offsets, now_ns())
         read += len(bodies)
+
+
+def _pieces(partition: int, found: Deliveries) -> Held:
+    digests = [crc32(body) for body in found.bodies]
+    offsets = found.offsets
+    return Held(partition, offsets, offsets, digests, [0] * len(offsets), found.bodies)
 
 
 def _known(settings: Settings, defaults: Settings) -> Settings:

@@ -35,11 +35,13 @@ class Mischief:
     invent: int = 0
     damage: int = 0
     redeliver: int = 0
+    diverge: int = 0
 
     @property
     def on_intake(self) -> bool:
         """Whether any message may be treated in a special way when it comes in."""
-        return any(getattr(self, field.name) for field in fields(self) if field.name != "redeliver")
+        later = ("redeliver", "diverge")
+        return any(getattr(self, field.name) for field in fields(self) if field.name not in later)
 
     def intake(self, number: int, body: bytes, place: int) -> tuple[list[bytes], int | None]:
         """What to store of the message with this number, and what to answer (None: nothing).
@@ -67,6 +69,10 @@ class Mischief:
     def delivers_again(self, number: int) -> bool:
         """Whether the delivery with this number is made twice."""
         return _due(self.redeliver, number)
+
+    def copied(self, number: int, body: bytes) -> bytes:
+        """What a follower makes of the message with this number."""
+        return damaged(body) if _due(self.diverge, number) else body
 
 
 def _due(every: int, number: int) -> bool:

@@ -20,8 +20,14 @@ class MemoryObserver:
     """
 
     def __init__(
-        self, clients: Mapping[str, Address], owners: Sequence[str], patience_s: float
+        self,
+        clients: Mapping[str, Address],
+        owners: Sequence[str],
+        patience_s: float,
+        followers: Sequence[Sequence[str]] = (),
     ) -> None:
+        """`owners` and `followers` are by partition."""
+        self._followers = followers or [()] * len(owners)
         self._connections = {node: Connection(clients[node], {"op": "ping"}) for node in clients}
         self._names = {connection: node for node, connection in self._connections.items()}
         self._owners, self._patience_s = owners, patience_s
@@ -75,7 +81,10 @@ class MemoryObserver:
         return View(
             controller=next(node for node in self._connections if node in heard),
             leaders={p: node if node in heard else None for p, node in partitions.items()},
-            replicas={p: (node,) for p, node in partitions.items()},
-            in_sync={p: (node,) if node in heard else () for p, node in partitions.items()},
+            replicas={p: (node, *self._followers[p]) for p, node in partitions.items()},
+            in_sync={
+                p: tuple(each for each in (node, *self._followers[p]) if each in heard)
+                for p, node in partitions.items()
+            },
             alive=tuple(node for node in self._connections if node in heard),
         )

@@ -11,10 +11,11 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos_adapters.brokers.memory.follower import Follower
 from chaos_adapters.brokers.memory.mischief import Mischief
 from chaos_adapters.brokers.memory.store import Store, UnknownStreamError
 from chaos_adapters.brokers.memory.wire import Frames, Head, pack, split
@@ -59,8 +60,15 @@ class Server:
     """Answers requests until the process ends."""
 
     def __init__(
-        self, name: str, listener: socket.socket, store: Store, mischief: Mischief
+        self,
+        name: str,
+        listener: socket.socket,
+        store: Store,
+        mischief: Mischief,
+        peers: Mapping[str, str],
     ) -> None:
+        """`peers` are the addresses of all nodes."""
+        self._nodes = peers
         self._name, self._listener = name, listener
         self._store, self._mischief = store, mischief
         self._selector = selectors.DefaultSelector()
@@ -71,11 +79,14 @@ class Server:
         self._operations: dict[str, Callable[[Peer, Head, bytes], Reply | None]] = {
             "ping": self._ping, "create": self._create, "drop": self._drop,
             "streams": self._streams, "produce": self._produce, "read": self._read,
-            "join": self._join, "fetch": self._fetch, "settle": self._settle,
+            "held": self._held_here, "join": self._join,
+            "fetch": self._fetch, "settle": self._settle,
         }  # fmt: skip
 
     def serve(self) -> None:
         """Never returns."""
+        for name in self._store.streams:
+            self._follow(name)
         while True:
             until = min((held.until for held in self._held.values()), default=None)
             wait_s = None if until is None else max(0.0, until - time.monotonic())
@@ -159,8 +170,20 @@ class Server:
         return {"node": self._name}, b""
 
     def _create(self, _peer: Peer, head: Head, _blob: bytes) -> Reply:
-        stream = self._store.create(head["stream"], head["partitions"])
+        known = head["stream"] in self._store.streams
+        stream = self._store.create(head["stream"], head["partitions"], head.get("follows", {}))
+        if not known:
+            self._follow(head["stream"])
         return {"messages": stream.count()}, b""
+
+    def _follow(self, name: str) -> None:
+        stream = self._store.stream(name)
+        for partition, leader in stream.follows.items():
+            host, _, port = self._nodes[leader].rpartition(":")
+            Follower(
+                (host, int(port)), name, partition, stream.copies[partition],
+                self._mischief.copied, lambda: self._store.streams.get(name) is stream,
+            ).start()  # fmt: skip
 
     def _drop(self, _peer: Peer, _head: Head, _blob: bytes) -> Reply:
         self._store.drop()
@@ -233,7 +256,15 @@ class Server:
     # ------------------------------------------------------------------------- messages out
 
     def _read(self, _peer: Peer, head: Head, _blob: bytes) -> Reply:
-        log = self._store.stream(head["stream"]).log(head["partition"])
+        return self._part(self._store.stream(head["stream"]).log(head["partition"]), head)
+
+    def _held_here(self, _peer: Peer, head: Head, _blob: bytes) -> Reply:
+        stream = self._store.stream(head["stream"])
+        return self._part(
+            stream.copies.get(head["partition"]) or stream.logs.get(head["partition"], []), head
+        )
+
+    def _part(self, log: Sequence[bytes], head: Head) -> Reply:
         bodies: list[bytes] = []
         size = 0
         for body in log[head["from"] : head["from"] + head["most"]]:
@@ -324,7 +355,8 @@ def main(config_file: str) -> None:
         listener.setblocking(False)
         count = sum(stream.count() for stream in store.streams.values())
         say(f"{name}: listens on {host}:{port}, has {count} messages")
-        Server(name, listener, store, Mischief(**config["mischief"])).serve()
+        mischief = Mischief(**config["mischief"])
+        Server(name, listener, store, mischief, config["nodes"]).serve()
     except OSError as error:
         sys.exit(f"{name}: cannot go on: {error}")
 

@@ -8,11 +8,13 @@ it is not forced to the disk, so a power loss is beyond what this broker promise
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chaos_adapters.brokers.memory.group import Group
 from chaos_adapters.brokers.memory.wire import Frames, Head, pack, split
+
+_NOBODY: Mapping[str, str] = {}
 
 
 class UnknownStreamError(ValueError):
@@ -22,7 +24,10 @@ class UnknownStreamError(ValueError):
 class Stream:
     """A node's partitions of a stream, by number, and the groups that read them."""
 
-    def __init__(self, partitions: Sequence[int]) -> None:
+    def __init__(self, partitions: Sequence[int], follows: Mapping[str, str]) -> None:
+        """`follows` are the partitions to be copied, and the node that leads each."""
+        self.follows = {int(partition): leader for partition, leader in follows.items()}
+        self.copies: dict[int, list[bytes]] = {partition: [] for partition in self.follows}
         self.logs: dict[int, list[bytes]] = {partition: [] for partition in partitions}
         self.groups: dict[str, Group] = {}
 
@@ -56,11 +61,14 @@ class Store:
             raise UnknownStreamError(f"no stream {name!r}")
         return self.streams[name]
 
-    def create(self, name: str, partitions: Sequence[int]) -> Stream:
+    def create(
+        self, name: str, partitions: Sequence[int], follows: Mapping[str, str] = _NOBODY
+    ) -> Stream:
         """Make a stream with these partitions here; nothing happens if it exists."""
         if name not in self.streams:
-            self._write({"op": "create", "stream": name, "partitions": partitions})
-            self.streams[name] = Stream(partitions)
+            about = {"op": "create", "stream": name, "partitions": partitions, "follows": follows}
+            self._write(about)
+            self.streams[name] = Stream(partitions, follows)
         return self.streams[name]
 
     def append(self, name: str, partition: int, bodies: Sequence[bytes]) -> None:
@@ -104,7 +112,7 @@ class Store:
     def _apply(self, head: Head, blob: bytes) -> None:
         name = head["stream"]
         if head["op"] == "create":
-            self.streams[name] = Stream(head["partitions"])
+            self.streams[name] = Stream(head["partitions"], head.get("follows", {}))
         elif head["op"] == "append":
             self.streams[name].logs[head["partition"]].extend(split(blob, head["lengths"]))
         else:
