@@ -1,4 +1,4 @@
-"""The cluster that faults get: the runtime's own, with its broker at hand."""
+"""The cluster that faults get: the runtime's own, with its broker and its load at hand."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chaos.spi import Address, Broker, Cluster, Node
+from chaos.spi import Address, Broker, Client, Cluster, Node
 
 
 class Attached:
-    """spi.Cluster and spi.Managed, with every ability (spi.Meshed, ...) that the runtime gave."""
+    """spi.Cluster and spi.Managed, with every ability (spi.Meshed, ...) that the runtime gave; and
+    spi.Loaded where there is a `load`, so not in a process that heals what another one left."""
 
-    def __init__(self, cluster: Cluster, broker: Broker) -> None:
+    def __init__(
+        self, cluster: Cluster, broker: Broker, load: Mapping[str, Client] | None = None
+    ) -> None:
         self._cluster, self.broker = cluster, broker
+        if load is not None:
+            self.load = load
 
     @property
     def id(self) -> str:

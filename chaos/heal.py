@@ -7,6 +7,7 @@ from collections.abc import Callable
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
 from chaos.guard import heal_entry
+from chaos.load.strays import release
 from chaos.spi import NodeState
 from chaos.undo import UndoLog
 
@@ -16,8 +17,11 @@ Tell = Callable[[str], None]
 def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     """Undo every pending fault of a cluster, latest first; how many there were.
 
-    Goes on after a failure with the rest, then raises HealError with all of them.
+    Goes on after a failure with the rest, then raises HealError with all of them. Frozen workers of
+    the load are let go first, as that needs no cluster.
     """
+    for client in release(store.directory):
+        tell(f"let {client} go on")
     log = UndoLog(store.undo_path)
     pending = log.pending()
     if not pending:

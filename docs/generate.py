@@ -148,6 +148,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "questions": lambda: "".join(questions()),
     "sends": lambda: columns("sends"),
     "deliveries": lambda: columns("deliveries"),
+    "handlings": lambda: columns("handlings"),
     "events": kinds_of_events,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {

@@ -18,12 +18,15 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from random import Random
 
+from chaos.attached import Attached
 from chaos.clusters import Store
 from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, UsageError
 from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
 from chaos.judge import judge
 from chaos.load.assignment import group_name
+from chaos.load.clients import clients_of
+from chaos.load.dead_letters import dead_letter_stream
 from chaos.load.workers import Crew, Rates
 from chaos.report import report_after
 from chaos.run.directory import create, write_json
@@ -153,6 +156,7 @@ class _Run:
             "producers": load.producers.count,
             "consumers": load.consumers.count,
             "partitions": self.experiment.stream.partitions,
+            "dead_letter": load.consumers.dead_letter,
             "readable": hasattr(self.experiment.broker, "stored"),
             "replicas": isinstance(self.experiment.broker, Replicas),
         }
@@ -183,6 +187,8 @@ class _Run:
         self._phase("prepare")
         broker, stream = self.experiment.broker, self.experiment.stream
         broker.prepare(cluster.clients, stream, _PREPARE_WITHIN_S)
+        if self.experiment.load.consumers.dead_letter:
+            broker.prepare(cluster.clients, dead_letter_stream(stream), _PREPARE_WITHIN_S)
         group = group_name(self.number) if self.experiment.load.consumers.count else ""
         self.watch = Watch(broker.observer(cluster.clients, stream), self.events, group)
         return cluster
@@ -194,7 +200,8 @@ class _Run:
             "clients": {name: (at.host, at.port) for name, at in cluster.clients.items()},
         }
         write_json(self.directory / "workers.json", about)
-        self.crew.connect(self.stop)
+        assert self.provision.store
+        self.crew.connect(self.stop, self.provision.store.directory)
         go_ns = now_ns() + 100_000_000
         self.crew.go(go_ns)
         self.start_ns = go_ns + int(self.experiment.phases.warm_up_s * 1e9)
@@ -212,6 +219,7 @@ class _Run:
         schedule = Schedule(experiment, self.events, UndoLog(store.undo_path))
         assert self.watch
         random = Random(experiment.seed)
+        cluster = Attached(cluster, experiment.broker, clients_of(self.crew))
         schedule.plan(Rig(cluster, experiment, self.watch.look(), random))
         self.schedule = schedule
         schedule.start(cluster, self.start_ns)
@@ -278,10 +286,8 @@ class _Run:
 
     def _record_load_end(self, end_ns: int) -> None:
         load = self.experiment.load.producers
-        due = int((end_ns - self.start_ns) / 1e9 * load.rate / load.count)
-        self.events.add(
-            "load", what="ended", time_ns=end_ns, due={str(n): due for n in range(load.count)}
-        )
+        due = self.crew.due(self.start_ns, end_ns, load.rate / load.count)
+        self.events.add("load", what="ended", time_ns=end_ns, due=due)
 
     def _read_back(self) -> dict[str, int]:
         """The highest stored offset of each partition, which consumers have to reach."""
@@ -336,11 +342,8 @@ class _Run:
 
     def _judge(self) -> Document | None:
         self._phase("verify")
-        producer = self.experiment.load.producers.settings
-        consumer = self.experiment.load.consumers.settings
         try:
-            caveats = self.experiment.broker.caveats(self.experiment.stream, producer, consumer)
-            return judge(self.directory, self.experiment.verifiers, caveats)
+            return judge(self.directory, self.experiment.verifiers, self.experiment.caveats())
         except ChaosError as error:
             self.problems.append(error)
             return None
@@ -385,7 +388,7 @@ class _Run:
             self._check()
             self.provision.guard()
             self.rates.tell(self.crew, self.events)
-            if self.crew.producers and not any(worker.alive for worker in self.crew.producers):
+            if self.crew.producers and not self.crew.under_way:
                 raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")
             self.stop.wait(min(left_s, 0.2))
         self._check()

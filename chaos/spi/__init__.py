@@ -69,6 +69,9 @@ from chaos.spi.broker import (
     SendSink as SendSink,
 )
 from chaos.spi.broker import (
+    SettlesDurably as SettlesDurably,
+)
+from chaos.spi.broker import (
     TellsSettings as TellsSettings,
 )
 from chaos.spi.broker import (
@@ -84,6 +87,9 @@ from chaos.spi.cluster import (
     Address as Address,
 )
 from chaos.spi.cluster import (
+    Client as Client,
+)
+from chaos.spi.cluster import (
     Cluster as Cluster,
 )
 from chaos.spi.cluster import (
@@ -97,6 +103,9 @@ from chaos.spi.cluster import (
 )
 from chaos.spi.cluster import (
     Link as Link,
+)
+from chaos.spi.cluster import (
+    Loaded as Loaded,
 )
 from chaos.spi.cluster import (
     Member as Member,
@@ -180,7 +189,22 @@ from chaos.spi.words import (
     CLIENTS as CLIENTS,
 )
 from chaos.spi.words import (
+    ClientTarget as ClientTarget,
+)
+from chaos.spi.words import (
+    ConsumerTarget as ConsumerTarget,
+)
+from chaos.spi.words import (
+    Handling as Handling,
+)
+from chaos.spi.words import (
     Json as Json,
+)
+from chaos.spi.words import (
+    Kind as Kind,
+)
+from chaos.spi.words import (
+    ProducerTarget as ProducerTarget,
 )
 from chaos.spi.words import (
     Settings as Settings,

@@ -16,7 +16,7 @@ from chaos.spi.words import Json
 class Injection:
     """What a fault decided to do, complete enough to undo it from the disk.
 
-    `nodes` are the nodes that it acts on; `data` is whatever else heal needs.
+    `nodes` are the nodes, or clients, that it acts on; `data` is whatever else heal needs.
     """
 
     nodes: tuple[str, ...]
@@ -58,12 +58,16 @@ class Rig(Protocol):
     def resolve(self, target: str) -> tuple[str, ...]:
         """The names of the nodes that a target meant before the first fault. Raises FaultError."""
 
+    def resolve_clients(self, target: str) -> tuple[str, ...]:
+        """The names of the clients that a ClientTarget means. Raises FaultError."""
+
 
 class Fault(Protocol):
     """One kind of failure. The engine calls plan, inject, in_effect, heal, in_effect.
 
     `claims` names what it takes hold of on each of its nodes ("process", "network", "disk"): two
-    faults that overlap in time may not claim the same thing of the same node.
+    faults that overlap in time may not claim the same thing of the same node. "client" is for those
+    that act on clients of the load (Loaded) instead of nodes.
     """
 
     claims: ClassVar[str]
