@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from drive import Plan
-from scenes import Scene, Seen, experiment, figure
+from scenes import Scene, Seen, answer, experiment, figure
 
 from chaos.spi import Json, Kind, Verdict
 
@@ -137,7 +137,8 @@ def test_who_settles_before_handling_skips_what_was_in_hand(scene: Scene, played
 def test_who_settles_after_handling_loses_nothing(scene: Scene, played: Play) -> None:
     """The same crash, the other order."""
     seen = played(scene)
-    assert seen.status == 0, seen.output
+    # Other questions may be open: how long partitions stand still depends on a busy machine.
+    assert answer(seen.document, "loss").verdict is Verdict.PASS, seen.output
     assert figure(seen.document, "loss", "skipped by consumers") == 0
 
 
