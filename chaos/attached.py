@@ -1,4 +1,5 @@
-"""The cluster that faults get: the runtime's own, with its broker and, in a run, its stream."""
+"""The cluster that faults get: the runtime's own, with its broker and, in a run, its stream and its
+load."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.errors import ClusterError
-from chaos.spi import Address, Broker, Cluster, Node, NodeState, View
+from chaos.spi import Address, Broker, Client, Cluster, Node, NodeState, View
 
 _LOOK_S = 2.0
 
@@ -20,13 +21,15 @@ def _no_view() -> View:
 
 @dataclass(frozen=True)
 class Attached:
-    """spi.Cluster and spi.Managed, with every ability (spi.Meshed, ...) that the runtime gave."""
+    """spi.Cluster and spi.Managed, with every ability (spi.Meshed, ...) that the runtime gave; and
+    spi.Loaded where there is a `load`, so not in a process that heals what another one left."""
 
     cluster: Cluster
     broker: Broker
     stream: Any = None
     look: Callable[[], View] = _no_view
     ended: threading.Event = field(default_factory=threading.Event)
+    workers: Mapping[str, Client] | None = None
 
     @property
     def id(self) -> str:
@@ -71,4 +74,6 @@ class Attached:
         return "; ".join(behind)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what is asked for is an ability's
+        if name == "load" and self.workers is not None:
+            return self.workers
         return getattr(self.cluster, name)

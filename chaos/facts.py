@@ -90,6 +90,10 @@ class Story:
     leaders: dict[int, list[tuple[int, str | None]]] = field(default_factory=dict)
     sightings: list[Sighting] = field(default_factory=list)
     failed_clients: list[str] = field(default_factory=list)
+    started: dict[str, int] = field(default_factory=dict)
+    """When clients were started in the place of others."""
+    crashed: dict[str, int] = field(default_factory=dict)
+    """When clients were killed by a fault."""
     phase: str = ""
     interrupted: str = ""
     errors: list[str] = field(default_factory=list)
@@ -145,7 +149,9 @@ class Story:
             self.leaders.setdefault(int(partition), []).append((event["time_ns"], leader))
 
     def _on_client(self, event: Json) -> None:
-        if event["what"] == "error":
+        if event["what"] in ("started", "crashed"):
+            getattr(self, event["what"])[event["client"]] = event["time_ns"]
+        elif event["what"] == "error":
             self.failed_clients.append(f"{event['client']}: {event.get('why', 'no reason given')}")
 
     def _on_interrupted(self, event: Json) -> None:
@@ -195,7 +201,7 @@ def not_final(story: Story, streams: Sequence[Stream]) -> list[str]:
     reasons = [
         f"The record of {stream.client} ({stream.table}) has no orderly end."
         for stream in streams
-        if stream.torn or not stream.final
+        if (stream.torn or not stream.final) and stream.client not in story.crashed
     ]
     if story.load_ended_ns is None:
         reasons.append("The run ended while load was still offered.")
@@ -210,19 +216,29 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
         handed_out={s.producer: s.reserved for s in streams if s.table == "sends"},
         final=not not_final(story, streams) and not story.interrupted,
         faults=tuple(story.spans),
-        ends=_ends(streams),
+        ends=_ends(streams, "stored"),
         load_started_ns=story.load_started_ns or story.started_ns,
         load_ended_ns=story.load_ended_ns or story.last_ns,
         due=story.due,
         sightings=tuple(story.sightings),
         partitions=story.expects.get("partitions", 0),
         replicas=_replicas(streams) if story.expects.get("replicas") else None,
+        lives=_lives(story),
+        dead_ends=_ends(streams, "dead") if story.expects.get("dead_letter") else None,
     )
 
 
-def _ends(streams: Sequence[Stream]) -> Mapping[int, PartitionEnd]:
-    stored = [stream for stream in streams if stream.table == "stored"]
-    return {end.partition: end for stream in stored for end in stream.ends}
+def _lives(story: Story) -> Mapping[str, tuple[int, int]]:
+    from_ns = story.load_started_ns or story.started_ns
+    until_ns = story.load_ended_ns or story.last_ns
+    return {
+        client: (story.started.get(client, from_ns), story.crashed.get(client, until_ns))
+        for client in sorted({*story.started, *story.crashed})
+    }
+
+
+def _ends(streams: Sequence[Stream], table: str) -> Mapping[int, PartitionEnd]:
+    return {end.partition: end for s in streams if s.table == table for end in s.ends}
 
 
 def _replicas(streams: Sequence[Stream]) -> Mapping[str, Mapping[int, PartitionEnd]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chaos import guard
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
+from chaos.load.strays import release
 from chaos.spi import Cluster, Fault, NodeState
 from chaos.undo import Entry, UndoLog
 
@@ -19,8 +20,11 @@ def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     """Undo every pending fault of a cluster, latest first; how many there were.
 
     One may need that another is healed before (replicas move back to a node that runs), so all are
-    tried in turn until the deadline. Raises HealError with all that are left then.
+    tried in turn until the deadline. Raises HealError with all that are left then. Frozen workers
+    of the load are let go first, as that needs no cluster.
     """
+    for client in release(store.directory):
+        tell(f"let {client} go on")
     log = UndoLog(store.undo_path)
     pending = log.pending()
     if not pending:

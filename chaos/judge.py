@@ -23,6 +23,7 @@ from chaos.facts import FaultStory, Story, facts, not_final, read_story
 from chaos.files import write_whole
 from chaos.history.reader import Stream, streams
 from chaos.spi import Batch, Caveat, Facts, Finding, Outcome, Question, Verdict, Verifier
+from chaos.targets import client_names
 from chaos.verdict import (
     Answer,
     CaveatRow,
@@ -40,6 +41,7 @@ _LABELLED = (
     Question.PHANTOMS,
     Question.ORDERING,
     Question.DIVERGENCE,
+    Question.HANDLING,
 )
 """Questions for which settings promise something."""
 
@@ -159,17 +161,22 @@ def _absent(story: Story, recorded: Sequence[Stream]) -> Iterator[str]:
         if fault not in story.faults:
             yield f"Fault {fault} of the experiment is not on record."
     there = {stream.client for stream in recorded}
-    for role in ("producer", "consumer"):
-        for number in range(expects[f"{role}s"]):
-            if f"{role}-{number}" not in there:
-                yield f"There is no record of {role}-{number}."
+    for client in [*client_names(expects["producers"], expects["consumers"]), *story.started]:
+        if client not in there:
+            yield f"There is no record of {client}."
     if expects["readable"]:
-        stored = [stream for stream in recorded if stream.table == "stored"]
-        ends = {end.partition: end for stream in stored for end in stream.ends}
-        for number in range(expects["partitions"]):
-            end = ends.get(number)
-            if end is None or end.read < end.end:
-                yield f"Partition {number} was not read back to its end."
+        yield from _unread(expects["partitions"], recorded, "stored", "Partition")
+    if expects["readable"] and expects.get("dead_letter"):
+        which = "Dead-letter partition"
+        yield from _unread(expects["partitions"], recorded, "dead", which)
+
+
+def _unread(partitions: int, recorded: Sequence[Stream], table: str, which: str) -> Iterator[str]:
+    ends = {end.partition: end for s in recorded if s.table == table for end in s.ends}
+    for number in range(partitions):
+        end = ends.get(number)
+        if end is None or end.read < end.end:
+            yield f"{which} {number} was not read back to its end."
 
 
 def _doubts(fault: FaultStory) -> Iterator[str]:

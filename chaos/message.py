@@ -8,7 +8,8 @@
         24     8  due time, ns on the run's clock
         32     8  send time, ns on the run's clock
         40     4  length of the whole message
-        44     -  padding, a pattern that depends on the position only
+        44     4  kind (chaos.spi.Kind): what it does to the application that handles it
+        48     -  padding, a pattern that depends on the position only
       last     4  CRC-32 of all before
 
 All numbers are little-endian. As the CRC-32 of a message that ends in its own CRC-32 is a constant,
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 
 import numpy as np
 from isal.isal_zlib import crc32  # the one of zlib, seven times as fast
@@ -28,9 +30,11 @@ from numpy.typing import NDArray
 MAGIC = b"mqc1"
 HEADER = np.dtype([
     ("magic", "S4"), ("producer", "<i4"), ("run", "<u8"), ("sequence", "<i8"),
-    ("due_ns", "<i8"), ("sent_ns", "<i8"), ("length", "<u4"),
+    ("due_ns", "<i8"), ("sent_ns", "<i8"), ("length", "<u4"), ("kind", "<u4"),
 ])  # fmt: skip
 CRC_SIZE = 4
+_KIND = itemgetter(slice(44, 48))
+_NORMAL = {b"\0\0\0\0"}
 SMALLEST = HEADER.itemsize + CRC_SIZE
 _RESIDUE = 0x2144DF1C  # crc32(m + crc32(m)) for every m, see e.g. RFC 1952 and IEEE 802.3 §3.2.9
 
@@ -45,9 +49,16 @@ def _layout(size: int) -> NDArray[np.uint8]:
 
 
 def encode(
-    run: int, producer: int, first: int, due_ns: NDArray[np.int64], sent_ns: int, size: int
+    run: int,
+    producer: int,
+    first: int,
+    due_ns: NDArray[np.int64],
+    sent_ns: int,
+    size: int,
+    kinds: NDArray[np.uint32] | None = None,
 ) -> list[bytes]:
-    """Messages number `first` and following, one for each due time; each of `size` bytes."""
+    """Messages number `first` and following, one for each due time; each of `size` bytes, and all
+    normal ones unless `kinds` says otherwise."""
     count = len(due_ns)
     block = np.empty((count, size), np.uint8)
     block[:] = _layout(size)
@@ -55,6 +66,8 @@ def encode(
     heads["run"], heads["producer"], heads["sent_ns"] = run, producer, sent_ns
     heads["sequence"] = np.arange(first, first + count)
     heads["due_ns"] = due_ns
+    if kinds is not None:
+        heads["kind"] = kinds
     sums = np.ndarray((count,), "<u4", block, size - CRC_SIZE, (size,))
     sums[:] = np.fromiter(map(crc32, _rows(block, size - CRC_SIZE)), np.uint32, count)
     return _rows(block, size)
@@ -80,6 +93,7 @@ class Decoded:
     sequence: NDArray[np.int64]
     due_ns: NDArray[np.int64]
     sent_ns: NDArray[np.int64]
+    kind: NDArray[np.int64]
 
 
 def decode(run: int, bodies: Sequence[bytes]) -> Decoded:
@@ -98,8 +112,15 @@ def decode(run: int, bodies: Sequence[bytes]) -> Decoded:
         return np.where(ours, fields[name].astype(np.int64), -1)
 
     return Decoded(
-        ours, intact, column("producer"), column("sequence"), column("due_ns"), column("sent_ns")
-    )
+        ours, intact, column("producer"), column("sequence"), column("due_ns"), column("sent_ns"),
+        np.where(intact, fields["kind"].astype(np.int64), 0),
+    )  # fmt: skip
+
+
+def any_odd(bodies: Sequence[bytes]) -> bool:
+    """Whether some of them may not be normal; some 50 ns a message, and never wrong about a
+    poisoned one."""
+    return not set(map(_KIND, bodies)) <= _NORMAL
 
 
 def key(number: int) -> bytes:

@@ -34,7 +34,18 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from chaos.errors import Unavailable
-from chaos.spi import Duration, Json, Rate, Settings, Size, Target, TargetMark
+from chaos.spi import (
+    ClientTarget,
+    ConsumerTarget,
+    Duration,
+    Json,
+    ProducerTarget,
+    Rate,
+    Settings,
+    Size,
+    Target,
+    TargetMark,
+)
 from chaos.wording import shown, unknown
 
 T = TypeVar("T")
@@ -43,7 +54,10 @@ Path = tuple[str | int, ...]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _REWRITTEN = ("title", "default")
-_TYPES = {"Duration": Duration, "Rate": Rate, "Settings": Settings, "Size": Size, "Target": Target}
+_TYPES = {"Duration": Duration, "Rate": Rate, "Settings": Settings, "Size": Size}
+_TYPES |= {
+    "Target": Target, "Client": ClientTarget, "Producer": ProducerTarget, "Consumer": ConsumerTarget
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,9 @@ class Shape(Generic[T]):
     keys: Mapping[str, str]
     """Field name -> key."""
     target_keys: tuple[str, ...]
-    """The keys whose values name nodes."""
+    """The keys whose values name nodes, or clients of the load."""
+    client_keys: Mapping[str, str]
+    """Those of them whose values name clients, and of which role (TargetMark.of)."""
     records: Mapping[str, type[Any]]
     """The keys whose values are mappings with keys of their own, if they are not null."""
     _mirror: type[Any]
@@ -164,7 +180,9 @@ def _shape(cls: Any) -> Shape[Any]:  # noqa: ANN401 - a type, which mypy does no
         kw_only=True,
         namespace={"__pydantic_config__": _STRICT},
     )
-    targets = tuple(keys[each.name] for each in own if _marks(hints[each.name], TargetMark))
+    marks = {keys[each.name]: list(_marks(hints[each.name], TargetMark)) for each in own}
+    targets = tuple(key for key, found in marks.items() if found)
+    clients = {key: marks[key][0].of for key in targets if marks[key][0].of != "nodes"}
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(mirror)
     except PydanticUserError as error:
@@ -172,7 +190,7 @@ def _shape(cls: Any) -> Shape[Any]:  # noqa: ANN401 - a type, which mypy does no
         raise Unavailable(f"{cls.__qualname__} cannot be written in a file: {reason}") from error
     records = {keys[each.name]: _dataclasses(hints[each.name]) for each in own}
     inner = {key: found[0] for key, found in records.items() if found}
-    return Shape(cls, keys, targets, inner, mirror, adapter)
+    return Shape(cls, keys, targets, clients, inner, mirror, adapter)
 
 
 def summary(cls: type[Any]) -> str:

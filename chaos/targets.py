@@ -1,4 +1,4 @@
-"""Which nodes a fault takes.
+"""Which nodes or clients a fault takes.
 
     target = word | word "(" kind ")" | "rack" "(" name ")" | role | role "(" partition ")" | node
     word   = "one" | "minority" | "majority" | "all"        of all nodes, or of all of a kind
@@ -11,6 +11,12 @@ plural all of them. A minority is the largest number of nodes below a half, a ma
 above it; where not all nodes are of the same kinds, these words need a kind, as votes and copies
 count within one. Whatever is left open is drawn by the random generator of the run, so a seed
 repeats it.
+
+A fault on the load instead takes
+
+    clients = "clients" | "producers" | "consumers"         all, all of one role
+            | "producer" | "consumer"                       one of them
+            | "producer-0" | "consumer-1" | ...             by name, numbered from 0
 """
 
 from __future__ import annotations
@@ -177,3 +183,46 @@ def _seen(expr: TargetExpr, view: View) -> str:
     leader = view.leaders.get(expr.partition)
     replicas = ", ".join(view.replicas.get(expr.partition, ())) or "unknown"
     return f"partition {expr.partition} has leader {leader or 'none'} and replicas {replicas}"
+
+
+# ------------------------------------------------------------------------------------ clients
+
+CLIENT_ROLES = ("producer", "consumer")
+
+
+def client_names(producers: int, consumers: int) -> list[str]:
+    """The clients of a load of so many, by name."""
+    counts = zip(CLIENT_ROLES, (producers, consumers), strict=True)
+    return [f"{role}-{number}" for role, count in counts for number in range(count)]
+
+
+def client_problem(text: str, names: Sequence[str] | None, of: str) -> str:
+    """Why this target cannot mean anything with these clients (None: not known); empty: it can.
+
+    `of` is "clients", or the role in the plural that they must have.
+    """
+    fitting = [name for name in names or () if of in ("clients", f"{name.rpartition('-')[0]}s")]
+    roles = [role for role in CLIENT_ROLES if of in ("clients", f"{role}s")]
+    words = [spelled for role in roles for spelled in (role, f"{role}s")]
+    everybody = ["clients"] if of == "clients" else []
+    text = text.strip()
+    by_name = names is None and text.rpartition("-")[0] in roles
+    if by_name or text in (*fitting, *words, *everybody):
+        return ""
+    return unknown("target", text, [*words, *everybody, *fitting], "clients")
+
+
+def resolve_clients(text: str, names: Sequence[str], random: Random) -> tuple[str, ...]:
+    """The clients that a target means, in their order. Raises FaultError when there are none."""
+    text = text.strip()
+    chosen = _matching(text, names)
+    if not chosen:
+        raise FaultError(f"no client is {text}: there are {', '.join(names)}")
+    return (random.choice(chosen),) if text in CLIENT_ROLES else tuple(chosen)
+
+
+def _matching(text: str, names: Sequence[str]) -> list[str]:
+    role = text.removesuffix("s")
+    if role in CLIENT_ROLES:
+        return [name for name in names if name.rpartition("-")[0] == role]
+    return [name for name in names if text in (name, "clients")]

@@ -217,6 +217,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "sends": lambda: columns("sends"),
     "deliveries": lambda: columns("deliveries"),
     "replicas": lambda: columns("replicas"),
+    "handlings": lambda: columns("handlings"),
     "events": kinds_of_events,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {

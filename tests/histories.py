@@ -18,7 +18,17 @@ from chaos.facts import Story, tell
 from chaos.history.events import EventLog
 from chaos.history.schema import ENDS, FINAL, RESERVED, TABLES
 from chaos.history.writer import Writer, stream_path
-from chaos.spi import Batch, Facts, Finding, Json, Outcome, PartitionEnd, Verifier
+from chaos.spi import (
+    Batch,
+    Facts,
+    Finding,
+    Handling,
+    Json,
+    Kind,
+    Outcome,
+    PartitionEnd,
+    Verifier,
+)
 
 ORIGIN_NS = 1_700_000_000_000_000_000
 
@@ -65,13 +75,40 @@ class Copy:
     client: int = 0
     redelivered: bool = False
     intact: bool = True
+    kind: Kind = Kind.NORMAL
+
+    def row(self) -> dict[str, Any]:
+        """By column."""
+        return {
+            "kind": int(self.kind), "handled_ns": at(self.received_s), "producer": self.producer,
+            "sequence": self.sequence, "partition": self.partition,
+            "offset": self.offset, "due_ns": at(0), "received_ns": at(self.received_s),
+            "redelivered": self.redelivered, "intact": self.intact,
+        }  # fmt: skip
+
+
+@dataclass
+class Attempt:
+    """One row of "handlings"; `client` is the number of the consumer."""
+
+    sequence: int
+    outcome: Handling = Handling.THREW
+    attempt: int = 1
+    started_s: float = 0.0
+    done_s: float = 0.0
+    partition: int = 0
+    offset: int = -1
+    kind: Kind = Kind.THROWS
+    producer: int = 0
+    client: int = 0
 
     def row(self) -> dict[str, Any]:
         """By column."""
         return {
             "producer": self.producer, "sequence": self.sequence, "partition": self.partition,
-            "offset": self.offset, "due_ns": at(0), "received_ns": at(self.received_s),
-            "redelivered": self.redelivered, "intact": self.intact,
+            "offset": self.offset, "kind": int(self.kind), "attempt": self.attempt,
+            "started_ns": at(self.started_s), "done_ns": at(self.done_s),
+            "outcome": int(self.outcome),
         }  # fmt: skip
 
 
@@ -129,7 +166,10 @@ class History:
     sends: list[Send] = field(default_factory=list)
     deliveries: list[Copy] = field(default_factory=list)
     stored: list[Copy] = field(default_factory=list)
+    dead: list[Copy] = field(default_factory=list)
+    handlings: list[Attempt] = field(default_factory=list)
     ends: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    dead_ends: dict[int, tuple[int, int, int]] | None = None
     faults: list[Fault] = field(default_factory=list)
     load_s: tuple[float, float] = (0.0, 60.0)
     handed_out: dict[int, int] = field(default_factory=dict)
@@ -165,13 +205,15 @@ class History:
             load_ended_ns=at(self.load_s[1]),
             due=self._due(),
             sightings=tuple(story.sightings),
-            replicas=None
-            if self.held is None
-            else {
+            partitions=len(self.ends),
+            dead_ends=None if self.dead_ends is None else {
+                number: PartitionEnd(number, *end) for number, end in self.dead_ends.items()
+            },
+            replicas=None if self.held is None else {
                 node: {number: PartitionEnd(number, *end) for number, end in ends.items()}
                 for node, ends in self.held.items()
             },
-        )
+        )  # fmt: skip
 
     def story(self) -> Story:
         """Its events as `chaos.facts` reads them."""
@@ -231,7 +273,10 @@ class History:
         return directory
 
     def _last(self, table: str, client: str) -> dict[bytes, bytes]:
-        by_table = {"stored": self.ends, "replicas": (self.held or {}).get(client, {})}
+        by_table = {
+            "stored": self.ends, "dead": self.dead_ends or {},
+            "replicas": (self.held or {}).get(client, {}),
+        }  # fmt: skip
         if table not in by_table:
             return {FINAL: b"1"}
         ends = [[number, *end] for number, end in by_table[table].items()]
@@ -239,7 +284,7 @@ class History:
 
     # ------------------------------------------------------------------------------------ parts
 
-    def _streams(self) -> Iterable[tuple[str, str, int, Sequence[Send | Copy | Piece]]]:
+    def _streams(self) -> Iterable[tuple[str, str, int, Sequence[Send | Copy | Attempt | Piece]]]:
         """Table, client, producer number and records of each stream."""
         for number, sends in _grouped(self.sends, "producer"):
             yield "sends", f"producer-{number}", number, sends
@@ -247,6 +292,10 @@ class History:
             yield "deliveries", f"consumer-{number}", -1, copies
         for number, copies in _grouped(self.stored, "client"):
             yield "stored", f"reader-{number}", -1, copies
+        for number, copies in _grouped(self.dead, "client"):
+            yield "dead", f"reader-{number}", -1, copies
+        for number, attempts in _grouped(self.handlings, "client"):
+            yield "handlings", f"consumer-{number}", -1, attempts
         for node in sorted({piece.node for piece in self.replicas}):
             yield "replicas", node, -1, [each for each in self.replicas if each.node == node]
 

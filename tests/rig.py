@@ -1,4 +1,4 @@
-"""Nodes and links that only remember what was done to them, and fail when they are told to."""
+"""Nodes, links and clients that only remember what was done to them, and fail when told to."""
 
 from __future__ import annotations
 
@@ -82,6 +82,41 @@ class FakeNode:
 
     def log_tail(self, lines: int) -> list[str]:
         return []
+
+
+@dataclass
+class FakeClient(FakeNode):
+    """spi.Client; whatever a producer poisons meets the handler of everybody."""
+
+    everybody: dict[str, FakeClient] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def order(self, **what: Any) -> None:
+        self.trouble(f"before order {self.name}")
+        self.acts.append("order")
+        if "order" not in self.deaf:
+            self._obey(**what)
+        self.trouble(f"after order {self.name}")
+
+    def _obey(self, **what: Any) -> None:
+        if "slow_s" in what:
+            self.stats |= {"slow_s": what["slow_s"], "took_s": what["slow_s"]}
+        if "poison" in what:
+            number = int(self.name.rpartition("-")[2])
+            poison = what["poison"] and {**what["poison"], "producer": number, "since": 5}
+            self.stats["poison"] = poison and {**poison, "acked": 1}
+            for client in self.everybody.values():
+                client.stats.setdefault("met", {})[str(number)] = 5
+
+    def told(self) -> dict[str, Any]:
+        self.trouble(f"looking at {self.name}")
+        return self.stats
+
+    @property
+    def left_on(self) -> list[str]:
+        """What it does out of order."""
+        asked = [self.name for name in ("slow_s", "poison") if self.stats.get(name)]
+        return asked if self.now == "running" else [f"{self.name} {self.now}", *asked]
 
 
 @dataclass
@@ -230,14 +265,16 @@ class FakeCluster:
 
 @dataclass
 class FakeMesh(FakeCluster):
-    """The same, spi.Meshed."""
+    """The same, spi.Meshed and spi.Loaded."""
 
     links: dict[tuple[str, str], FakeLink] = field(default_factory=dict)
+    load: dict[str, FakeClient] = field(default_factory=dict)
 
     @property
     def left_on(self) -> list[str]:
         toxics = [f"{link.way} {name}" for link in self.links.values() for name in link.toxics]
-        return [*super().left_on, *toxics]
+        clients = [left for client in self.load.values() for left in client.left_on]
+        return [*super().left_on, *toxics, *clients]
 
 
 def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:
@@ -254,7 +291,11 @@ def mesh() -> FakeMesh:
         for target in NAMES
         if source != target
     }
-    return FakeMesh(nodes, trouble, links=links)
+    load: dict[str, FakeClient] = {}
+    for name in NAMES:
+        client = FakeClient(name.replace("fake", "client"), trouble, everybody=load)
+        load[client.name] = client
+    return FakeMesh(nodes, trouble, links=links, load=load)
 
 
 def plain() -> FakeCluster:
@@ -272,10 +313,15 @@ class FakeRig:
     def resolve(self, target: str) -> tuple[str, ...]:
         return tuple(target.split(","))
 
+    def resolve_clients(self, target: str) -> tuple[str, ...]:
+        return self.resolve(target.replace("fake", "client"))
+
 
 SAMPLES = {
     "target": "fake-1,fake-2", "duration": "100ms", "size": "64KiB", "rate": "10/s",
-    "settings": {}, "int": 1, "float": 0.5, "bool": False, "str": "text",
+    "settings": {}, "int": 1,
+    "client": "fake-1,fake-2", "producer": "fake-1,fake-2", "consumer": "fake-1,fake-2",
+    "float": 0.5, "bool": False, "str": "text",
 }  # fmt: skip
 """A value for a required field, by the type that `chaos.plugin` tells people."""
 

@@ -28,6 +28,4 @@ def judged(run: Path) -> Document:
     if not run.is_dir():
         raise UsageError(f"{run}: no such directory; give one that `chaos run` made")
     experiment = read_experiment(run)
-    producers, consumers = experiment.load.producers, experiment.load.consumers
-    caveats = experiment.broker.caveats(experiment.stream, producers.settings, consumers.settings)
-    return judge(run, experiment.verifiers, caveats)
+    return judge(run, experiment.verifiers, experiment.caveats())

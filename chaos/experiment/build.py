@@ -32,7 +32,7 @@ from chaos.experiment.records import (
 )
 from chaos.experiment.source import Document, read_document
 from chaos.plugin import Flaw, Path, shape
-from chaos.spi import Broker, Fault, Json, Verifier
+from chaos.spi import Broker, Caveat, Fault, Json, Verifier
 from chaos.wording import shown, unknown
 
 T = TypeVar("T")
@@ -71,6 +71,11 @@ class Experiment:
     def from_resolved(cls, resolved: Json, name: str = "experiment") -> Experiment:
         """Build it again from `resolved`; `name` is where that was read from. Raises UsageError."""
         return _build(Document(name, resolved))
+
+    def caveats(self) -> Sequence[Caveat]:
+        """Why its settings do not promise what users want: the system's, then the clients'."""
+        producers, consumers = self.load.producers.settings, self.load.consumers.settings
+        return [*self.broker.caveats(self.stream, producers, consumers), *self.load.caveats()]
 
     @property
     def load_end_s(self) -> float:
@@ -121,7 +126,7 @@ class _Builder:
         broker_name, broker_type, broker = self._broker()
         stream = self._record(broker_type.stream_type, ("stream",)) if broker_type else None
         load, phases = self._load(), self._record(Phases, ("phases",))
-        steps = self._steps(Scene(broker_type, broker, stream), phases)
+        steps = self._steps(Scene(broker_type, broker, stream, load), phases)
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)

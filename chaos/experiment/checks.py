@@ -19,7 +19,7 @@ from chaos.spi import (
     Momentary,
     Transacts,
 )
-from chaos.targets import parse_target, target_problem
+from chaos.targets import client_names, client_problem, parse_target, target_problem
 
 MOST_PARTITIONS = 10_000
 MIN_SETTLE_S = 0.25
@@ -32,6 +32,7 @@ class Scene:
     broker_type: type[Any] | None
     broker: Broker | None
     stream: Any
+    load: Load | None = None
 
 
 def baseline_flaws(whens: Mapping[int, When]) -> Iterator[Flaw]:
@@ -84,17 +85,27 @@ def overlap_flaws(steps: Mapping[int, Step]) -> Iterator[Flaw]:
 
 
 def target_flaws(fault_type: type[Any], section: Json, scene: Scene) -> Iterator[Flaw]:
-    """Targets of one step that no cluster of this topology has."""
+    """Targets of one step that no cluster of this topology, or no load of this size, has."""
+    yield from _client_flaws(fault_type, section, scene.load)
     if scene.broker_type is None:
         return
     members = None if scene.broker is None else scene.broker.members()
     partitions = None if scene.stream is None else scene.stream.partitions
-    for key in shape(fault_type).target_keys:
+    known = shape(fault_type)
+    for key in known.target_keys:
         text = section.get(key)
-        if isinstance(text, str):
+        if isinstance(text, str) and key not in known.client_keys:
             what = target_problem(text, scene.broker_type.roles, members, partitions)
             if what:
                 yield Flaw((key,), what)
+
+
+def _client_flaws(fault_type: type[Any], section: Json, load: Load | None) -> Iterator[Flaw]:
+    names = None if load is None else client_names(load.producers.count, load.consumers.count)
+    for key, of in shape(fault_type).client_keys.items():
+        text = section.get(key)
+        if isinstance(text, str) and (what := client_problem(text, names, of)):
+            yield Flaw((key,), what)
 
 
 def stream_flaws(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic import Field as Key
 
 from chaos.message import SMALLEST
-from chaos.spi import Duration, Fault, Momentary, Rate, Settings, Size, Transactions
+from chaos.spi import (
+    Caveat,
+    Duration,
+    Fault,
+    Momentary,
+    Question,
+    Rate,
+    Settings,
+    Size,
+    Transactions,
+)
 from chaos.units import parse_duration, parse_rate, parse_size
 
 MIN_BASELINE_S = 3.0
@@ -86,10 +96,31 @@ class Producers:
 
 @dataclass(frozen=True)
 class Consumers:
-    """Who receives: the members of one consumer group."""
+    """Who receives: the members of one consumer group, and what their application does with each
+    message.
+
+    `handle` is how long it works on a message. `settle` says whether a message counts as done with
+    (its offset is committed, it is acknowledged) after it was handled, so that a crash repeats it,
+    or before, so that a crash skips it. A message that the application fails on is tried again
+    `retries` times, each `retry_after` the last; then it is put into the dead-letter stream (named
+    as the stream, with `-dlt` behind) if `dead_letter` is set, and else tried again for ever while
+    what is behind it waits. `handler_timeout` ends an attempt that takes longer.
+    """
 
     count: Processes = 1
     """How many worker processes receive, as the members of one group, 1 to 100."""
+    handle_s: Annotated[Span, Key(alias="handle")] = 0.0
+    """How long the application works on a message."""
+    settle: Literal["after", "before"] = "after"
+    """When a message counts as done with: after it was handled, or before."""
+    retries: Annotated[int, Key(ge=0, le=1000)] = 0
+    """How often a message is tried again on which the handler failed."""
+    retry_after_s: Annotated[Hold, Key(alias="retry_after")] = 0.1
+    """How long after the last attempt."""
+    dead_letter: bool = False
+    """Whether it is put into a dead-letter stream then; else it is tried again for ever."""
+    handler_timeout_s: Annotated[Hold | None, Key(alias="handler_timeout")] = None
+    """Ends an attempt that takes longer, as a failed one."""
     settings: Settings = field(default_factory=dict)
     """Of the client library, by the names that it gives them."""
 
@@ -100,6 +131,18 @@ class Load:
 
     producers: Producers = field(default_factory=Producers)
     consumers: Consumers = field(default_factory=Consumers)
+
+    def caveats(self) -> Iterator[Caveat]:
+        """Why such an application cannot promise what users want, whatever the system."""
+        if self.consumers.settle == "before":
+            why = "a consumer that dies skips what it had settled and not yet handled"
+            yield Caveat(Question.LOSS, "load.consumers.settle=before", why)
+        if not self.consumers.dead_letter:
+            why = "a message that cannot be handled holds up its partition for ever"
+            yield Caveat(Question.HANDLING, "load.consumers.dead_letter=false", why)
+        elif self.consumers.handler_timeout_s is None:
+            why = "a handler that never returns holds up its partition for ever"
+            yield Caveat(Question.HANDLING, "load.consumers.handler_timeout=null", why)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ would cost memory, fewer more time in the interpreter."""
 
 _LEAD_IN = b"\xff\xff\xff\xff"
 """Every message of an Arrow stream begins with it ("Encapsulated message format")."""
-_ORDER = ("deliveries", "stored", "replicas", "sends")
+_ORDER = ("handlings", "deliveries", "dead", "stored", "replicas", "sends")
 _NAME = re.compile(
     r"(?P<client>(?:producer|consumer|reader)-(?P<number>\d+))"
-    r"\.(?P<table>sends|deliveries|stored)\.arrow"
+    r"\.(?P<table>sends|deliveries|stored|dead|handlings)\.arrow"
     r"|(?P<node>[\w.-]+)\.replicas\.arrow"
 )
 

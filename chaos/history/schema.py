@@ -30,8 +30,27 @@ DELIVERIES = pa.schema([
     ("received_ns", pa.int64()),
     ("redelivered", pa.bool_()), # the broker said that it may have been delivered before
     ("intact", pa.bool_()),      # length and CRC are right
+    ("kind", pa.int8()),         # chaos.spi.Kind: 0 normal, else poisoned
+    ("handled_ns", pa.int64()),  # when the application was done with it
 ])  # fmt: skip
-"""One row for each message that a consumer received, in that order; "stored" is alike."""
+"""One row for each message that a consumer received and was done with, in that order.
+
+What "stored" and "dead" (what the dead-letter stream held at the end) have is alike.
+"""
+
+HANDLINGS = pa.schema([
+    ("producer", pa.int32()),
+    ("sequence", pa.int64()),
+    ("partition", pa.int32()),
+    ("offset", pa.int64()),
+    ("kind", pa.int8()),         # chaos.spi.Kind
+    ("attempt", pa.int32()),     # from 1
+    ("started_ns", pa.int64()),
+    ("done_ns", pa.int64()),
+    ("outcome", pa.int8()),      # chaos.spi.Handling
+])  # fmt: skip
+"""One row for each attempt to handle a message that was not handled at the first one, and for each
+that was put into the dead-letter stream."""
 
 REPLICAS = pa.schema([
     ("partition", pa.int32()),
@@ -44,10 +63,13 @@ REPLICAS = pa.schema([
 ])  # fmt: skip
 """One row for each piece that a node holds, in the order of offsets; the client is the node."""
 
-TABLES = {"sends": SENDS, "deliveries": DELIVERIES, "stored": DELIVERIES, "replicas": REPLICAS}
+TABLES = {
+    "sends": SENDS, "deliveries": DELIVERIES, "stored": DELIVERIES, "dead": DELIVERIES,
+    "handlings": HANDLINGS, "replicas": REPLICAS,
+}  # fmt: skip
 
 RESERVED = b"reserved"
 FINAL = b"final"
 ENDS = b"ends"
-"""In the last batch of "stored" and of "replicas": JSON list of [partition, first, end, read], see
-spi.PartitionEnd."""
+"""In the last batch of "stored", "dead" and "replicas": JSON list of [partition, first, end, read],
+see spi.PartitionEnd."""

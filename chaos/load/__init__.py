@@ -6,6 +6,8 @@ through pipes, one JSON object a line (`chaos.load.workers`):
 
     to the worker      {"work": 0}           workers.json says where the cluster is: connect
                        {"go": ns}            producers: the first message is due then
+                       {"poison": {...}}     producers: from now on, see chaos.load.poison
+                       {"slow_s": s}         consumers: take so much longer for each message
                        {"stop": ns}          producers: send what is due until then, then finish;
                                              consumers, reader: finish now
                        end of stream         finish now: the engine is gone

@@ -12,21 +12,27 @@ from chaos.spi import Address
 
 @dataclass(frozen=True)
 class Assignment:
-    """`run` is the number that marks the run's messages."""
+    """`client` is the worker's name, `run` the number that marks the run's messages, `place` the
+    number of the client whose place it holds (its own, unless that died)."""
 
     directory: Path
+    client: str
     number: int
+    place: int
     run: int
     experiment: Experiment
     clients: dict[str, Address]
 
     @staticmethod
-    def read(directory: Path, number: int, experiment: Experiment) -> Assignment:
+    def read(
+        directory: Path, role: str, number: int, place: int, experiment: Experiment
+    ) -> Assignment:
         """From the run directory, where the engine wrote it."""
         about = json.loads((directory / "workers.json").read_text())
         clients = {name: Address(host, port) for name, (host, port) in about["clients"].items()}
         experiment = replace(experiment, stream=replace(experiment.stream, name=about["stream"]))
-        return Assignment(directory, number, about["run"], experiment, clients)
+        client, run = f"{role}-{number}", about["run"]
+        return Assignment(directory, client, number, place, run, experiment, clients)
 
 
 def read_experiment(directory: Path) -> Experiment:

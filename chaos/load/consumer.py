@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 import json
+import queue
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import numpy as np
-
-from chaos import message
-from chaos.history.schema import ENDS, FINAL
-from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
+from chaos.history.schema import ENDS
+from chaos.history.writer import FLUSH_EVERY_S
+from chaos.load.application import Application
 from chaos.load.assignment import Assignment, group_name
 from chaos.load.control import STATS_EVERY_S, Control
+from chaos.load.dead_letters import DeadLetters, dead_letter_stream
+from chaos.load.recorder import Recorder
 from chaos.load.replicas import read_replicas
 from chaos.spi import Deliveries, Json, PartitionEnd, Replicas
 
-_MOST = 1000
 READ_BACK_WITHIN_S = 120.0
-
-
-@dataclass
-class Recorder:
-    """Takes deliveries in and writes them out; counts what is needed to know when to stop."""
-
-    run: int
-    writer: Writer
-    received: int = 0
-    highest: dict[int, int] = field(default_factory=dict)
-    _pending: list[Deliveries] = field(default_factory=list)
-
-    def add(self, deliveries: Deliveries) -> None:
-        """Keep for the next flush."""
-        self._pending.append(deliveries)
-        self.received += len(deliveries.bodies)
-
-    def flush(self, metadata: dict[bytes, bytes] | None = None) -> None:
-        """Write all that came in since the last time as one batch."""
-        if not self._pending and not metadata:
-            return
-        pending, self._pending = self._pending, []
-        bodies = [body for piece in pending for body in piece.bodies]
-        decoded = message.decode(self.run, bodies)
-        partition = np.array([p for piece in pending for p in piece.partitions], np.int32)
-        offset = np.array([o for piece in pending for o in piece.offsets], np.int64)
-        counts = [len(piece.bodies) for piece in pending]
-        again = [piece.redelivered or [False] * len(piece.bodies) for piece in pending]
-        self.writer.write([
-            decoded.producer, decoded.sequence, partition, offset, decoded.due_ns,
-            np.repeat(np.array([piece.received_ns for piece in pending], np.int64), counts),
-            np.array([flag for piece in again for flag in piece], np.bool_),
-            decoded.intact,
-        ], metadata)  # fmt: skip
-        for number in np.unique(partition).tolist():
-            top = int(offset[partition == number].max())
-            self.highest[number] = max(self.highest.get(number, -1), top)
-
-    def stats(self) -> Json:
-        """`received`: messages; `highest`: offset by partition, all of it on record."""
-        return {"received": self.received, "highest": self.highest}
+_RECEIVE_S = 0.1
+_LOOK_S = 0.05
+"""How often a consumer that is busy with one message looks after everything else."""
 
 
 def _every(seconds: float) -> Callable[[], bool]:
@@ -77,53 +39,127 @@ def _every(seconds: float) -> Callable[[], bool]:
 
 
 def consume(work: Assignment, control: Control) -> Json:
-    """Receive, record, settle, until told to stop."""
-    name, experiment = f"consumer-{work.number}", work.experiment
-    recorder = Recorder(
-        work.run, Writer(stream_path(work.directory, name, "deliveries"), "deliveries")
-    )
-    settings, group = experiment.load.consumers.settings, group_name(work.run)
-    consumer = experiment.broker.consumer(work.clients, experiment.stream, settings, group)
-    control.tell(ready=True)
-    flush_due, stats_due = _every(FLUSH_EVERY_S), _every(STATS_EVERY_S)
-    while not control.stopped():
-        deliveries = consumer.receive(_MOST, 0.1)
-        if deliveries:
-            recorder.add(deliveries)
-        if flush_due():
-            recorder.flush()
-            consumer.settle()
-        if stats_due():
-            control.tell(stats=recorder.stats())
-    recorder.flush({FINAL: b"1"})
-    consumer.close()
-    recorder.writer.close()
-    return recorder.stats()
+    """Receive, handle, record, settle, until told to stop."""
+    return _Loop(work, control).run()
+
+
+class _Loop:
+    """A consumer at work, and what it does beside its messages."""
+
+    def __init__(self, work: Assignment, control: Control) -> None:
+        experiment, self._control = work.experiment, control
+        broker, stream, self._settings = (
+            experiment.broker, experiment.stream, experiment.load.consumers
+        )  # fmt: skip
+        self._recorder = Recorder(work.run, work.directory, work.client, "deliveries")
+        dead_letters = None
+        if self._settings.dead_letter:
+            producing = experiment.load.producers.settings
+            dead_letters = DeadLetters(broker, work.clients, stream, producing)
+        self._app = Application(self._settings, self._recorder, dead_letters, self._wait)
+        settings, group = self._settings.settings, group_name(work.run)
+        self._consumer = broker.consumer(work.clients, stream, settings, group)
+        self._settle_now: Callable[[], None] = getattr(
+            self._consumer, "settle_durably", self._consumer.settle
+        )
+        self._over = False
+        self._stats_due, self._flush_due = _every(STATS_EVERY_S), _every(FLUSH_EVERY_S)
+
+    def run(self) -> Json:
+        """The last stats."""
+        self._control.tell(ready=True)
+        whole, before = True, self._settings.settle == "before"
+        settle_due = _every(FLUSH_EVERY_S)
+        while whole and self._obey():
+            deliveries = self._consumer.receive(self._app.most, _RECEIVE_S)
+            if deliveries:
+                if before:
+                    self._settle_now()
+                whole = self._app.take(deliveries)
+                if before:
+                    self._recorder.flush()
+            if whole and settle_due():
+                self._recorder.flush()
+                self._consumer.settle()
+            self._tell_when_due()
+        self._recorder.finish()
+        if whole:
+            # Else it ends in the middle of a batch, the rest of which it may not call settled.
+            self._consumer.close()
+        if self._app.dead_letters:
+            self._app.dead_letters.close()
+        return self._stats()
+
+    def _obey(self) -> bool:
+        """Take orders in; whether to go on."""
+        while not self._over:
+            try:
+                order = self._control.orders.get_nowait()
+            except queue.Empty:
+                break
+            self._over = "stop" in order
+            if "slow_s" in order:
+                self._app.pace.set(order["slow_s"])
+        return not self._over
+
+    def _wait(self, seconds: float) -> bool:
+        """Be busy for so long; False when the run is over before."""
+        until_s = time.monotonic() + seconds
+        while self._obey():
+            self._tell_when_due()
+            if self._flush_due():
+                self._recorder.flush()
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                return True
+            time.sleep(min(left_s, _LOOK_S))
+        return False
+
+    def _tell_when_due(self) -> None:
+        if self._stats_due():
+            self._control.tell(stats=self._stats())
+
+    def _stats(self) -> Json:
+        return {**self._recorder.stats(), **self._app.told()}
 
 
 def read_back(work: Assignment, control: Control) -> Json:
-    """Read all that the stream holds, when told to; consumers must reach its `highest`."""
-    experiment, name = work.experiment, f"reader-{work.number}"
+    """Read all that the stream holds, when told to, and then what the dead-letter stream holds;
+    consumers must reach the `highest` of the stream."""
+    experiment = work.experiment
     stored = getattr(experiment.broker, "stored", None)
     control.tell(ready=True)
     if stored is None or "go" not in control.orders.get():
         return {}
-    recorder = Recorder(work.run, Writer(stream_path(work.directory, name, "stored"), "stored"))
+    found, stopped = _read(work, control, "stored", experiment.stream)
+    if experiment.load.consumers.dead_letter and not stopped:
+        _, stopped = _read(work, control, "dead", dead_letter_stream(experiment.stream))
+    if isinstance(experiment.broker, Replicas) and not stopped:
+        read_replicas(work, experiment.broker, control)
+    return found
+
+
+def _read(
+    work: Assignment,
+    control: Control,
+    table: str,
+    stream: Any,  # noqa: ANN401 - the broker's own type
+) -> tuple[Json, bool]:
+    """What was found, and whether the order to stop came meanwhile."""
+    recorder = Recorder(work.run, work.directory, work.client, table)
     ends, stats_due, stopped = [], _every(STATS_EVERY_S), False
     flush_due = _every(FLUSH_EVERY_S)
-    for found in stored(work.clients, experiment.stream, READ_BACK_WITHIN_S):
+    stored: Callable[..., Iterator[Deliveries | PartitionEnd]] = work.experiment.broker.stored  # type: ignore[attr-defined]
+    for found in stored(work.clients, stream, READ_BACK_WITHIN_S):
         if isinstance(found, PartitionEnd):
             ends.append([found.partition, found.first, found.end, found.read])
         else:
-            recorder.add(found)
+            recorder.add(found, -1)
         if flush_due():
             recorder.flush()
         if stats_due():
             control.tell(stats=recorder.stats())
         if stopped := control.stopped():
             break
-    recorder.flush({ENDS: json.dumps(ends).encode(), FINAL: b"1"})
-    recorder.writer.close()
-    if isinstance(experiment.broker, Replicas) and not stopped:
-        read_replicas(work, experiment.broker, control)
-    return {**recorder.stats(), "ends": ends}
+    recorder.finish({ENDS: json.dumps(ends).encode()})
+    return {**recorder.stats(), "ends": ends}, stopped

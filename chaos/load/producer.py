@@ -22,6 +22,7 @@ from chaos.history.schema import FINAL, RESERVED
 from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
 from chaos.load.assignment import Assignment
 from chaos.load.control import STATS_EVERY_S, Control
+from chaos.load.poison import Poison
 from chaos.spi import Json, Numbers, Outcome, Producer, Transacts
 from chaos.timing import now_ns
 
@@ -63,6 +64,7 @@ class Recorder:
         self.reasons: dict[str, int] = {}
         self.highest: dict[int, int] = {}
         self.reserved = 0
+        self.poison: Poison | None = None
 
     def acknowledged(
         self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
@@ -96,6 +98,8 @@ class Recorder:
             self._acks.clear()
             self._write(plan, sequence, partition, offset, done_ns, Outcome.OK)
             self.counts["ok"] += len(sequence)
+            if self.poison:
+                self.poison.acknowledged(sequence)
             for number in np.unique(partition).tolist():
                 top = int(offset[partition == number].max())
                 self.highest[number] = max(self.highest.get(number, -1), top)
@@ -172,7 +176,7 @@ def _connect(work: Assignment, recorder: Recorder) -> Producer:
     assert isinstance(broker, Transacts)
     return broker.transactional_producer(
         work.clients, stream, load.settings, recorder, load.transactions,
-        f"{stream.name}-{work.number}",
+        f"{stream.name}-{work.place}",
     )  # fmt: skip
 
 
@@ -180,7 +184,7 @@ def _plan(work: Assignment, start_ns: int) -> Plan:
     load = work.experiment.load.producers
     interval_ns = 1e9 * load.count / load.rate
     # Producers take turns instead of sending all at the same instant.
-    offset_ns = int(interval_ns * work.number / load.count)
+    offset_ns = int(interval_ns * work.place / load.count)
     return Plan(work.run, work.number, start_ns + offset_ns, interval_ns, load.keys, load.size)
 
 
@@ -221,7 +225,9 @@ class _Sender:
             self._recorder.reserve(first + count + self._ahead)
         sent_ns = now_ns()
         due_ns = plan.due_ns(np.arange(first, first + count))
-        bodies = message.encode(plan.run, plan.producer, first, due_ns, sent_ns, plan.size)
+        poison = self._recorder.poison
+        kinds = poison.kinds(first, count) if poison else None
+        bodies = message.encode(plan.run, plan.producer, first, due_ns, sent_ns, plan.size, kinds)
         self._recorder.handing_over(first, sent_ns)
         taken = self._producer.send(first, message.keys(first, count, plan.keys), bodies)
         self.next += taken
@@ -239,10 +245,16 @@ def _send_until_stopped(sender: _Sender, control: Control, recorder: Recorder) -
             stats_ns = now + int(STATS_EVERY_S * 1e9)
         if limit_ns == 2**62:
             try:
-                limit_ns = control.orders.get_nowait().get("stop", limit_ns)
+                order = control.orders.get_nowait()
             except queue.Empty:
                 continue
-            give_up_ns = now + int(_HAND_OVER_WITHIN_S * 1e9)
+            if "poison" in order:
+                given = order["poison"]
+                number, since = sender.plan.producer, sender.next
+                recorder.poison = Poison(number, since=since, **given) if given else None
+            if "stop" in order:
+                limit_ns = order["stop"]
+                give_up_ns = now + int(_HAND_OVER_WITHIN_S * 1e9)
         elif now >= limit_ns and (sender.next >= sender.plan.due_until(limit_ns)):
             return
         if now >= give_up_ns:
@@ -251,8 +263,9 @@ def _send_until_stopped(sender: _Sender, control: Control, recorder: Recorder) -
 
 def _stats(sender: _Sender, recorder: Recorder) -> Json:
     """`due`, `sent`, `ok`, `refused`, `indeterminate`: messages; `highest`: acknowledged offset by
-    partition; `reasons`: errors by name."""
+    partition; `reasons`: errors by name; `poison`: see `Poison`, null without."""
     return {
         "due": sender.due, "sent": sender.next, **recorder.counts,
         "highest": recorder.highest, "reasons": recorder.reasons,
+        "poison": recorder.poison and recorder.poison.told(),
     }  # fmt: skip

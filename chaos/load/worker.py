@@ -1,4 +1,4 @@
-"""One worker process: `python -m chaos.load.worker RUN_DIRECTORY ROLE NUMBER`.
+"""One worker process: `python -m chaos.load.worker RUN_DIRECTORY ROLE NUMBER [PLACE]`.
 
 Exit status: 0 finished in order, 1 it could not go on (said so as `error`).
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 Work = Callable[["Assignment", Control], dict[str, Any]]
 
 
-def main(directory: Path, role: str, number: int) -> int:
+def main(directory: Path, role: str, number: int, place: int) -> int:
     """Do one role's work until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides when workers end
     control = Control()
     try:
-        done = _prepared(directory, role, number, control)
+        done = _prepared(directory, role, number, place, control)
     except ChaosError as error:
         control.tell(error=str(error))
         return 1
@@ -39,14 +39,16 @@ def main(directory: Path, role: str, number: int) -> int:
     return 0
 
 
-def _prepared(directory: Path, role: str, number: int, control: Control) -> dict[str, Any]:
+def _prepared(
+    directory: Path, role: str, number: int, place: int, control: Control
+) -> dict[str, Any]:
     """Load all that the work needs, which takes a second, and then wait for the cluster."""
     from chaos.load.assignment import Assignment, read_experiment
 
     work, experiment = _work(role), read_experiment(directory)
     if "work" not in control.orders.get():
         return {}
-    return work(Assignment.read(directory, number, experiment), control)
+    return work(Assignment.read(directory, role, number, place, experiment), control)
 
 
 def _work(role: str) -> Work:
@@ -61,6 +63,6 @@ def _work(role: str) -> Work:
 
 
 if __name__ == "__main__":
-    status = main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    status = main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[-1]))
     sys.stdout.flush()
     os._exit(status)  # client libraries may hold threads that would keep the process for minutes

@@ -10,29 +10,40 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from chaos.errors import ClusterError
 from chaos.history.events import EventLog
+from chaos.load.strays import note
 from chaos.spi import Json
-from chaos.timing import clock_environment, wait_until
+from chaos.timing import clock_environment, now_ns, wait_until
 
-_READY_WITHIN_S = 30.0
+READY_WITHIN_S = 30.0
 
 
 class Worker:
     """One worker process and what it said last."""
 
-    def __init__(self, directory: Path, role: str, number: int, events: EventLog) -> None:
+    def __init__(
+        self, directory: Path, role: str, number: int, events: EventLog, place: int | None = None
+    ) -> None:
+        """`place` is the number of the client whose place it takes (None: nobody's)."""
         self.role, self.number, self.name = role, number, f"{role}-{number}"
-        self.ready, self.error = False, ""
+        self.ready, self.error, self.crashed = False, "", False
         self._working = self._dismissed = False
+        self.from_ns: int | None = None
+        """When its first message is due, or when it was started; see `Crew.due`."""
+        self.until_ns: int | None = None
+        """When a fault killed it."""
         self.stats: Json = {}
         self.done: Json | None = None
         self._events = events
         log = (directory / "logs" / f"{self.name}.log").open("ab")
+        numbers = [number] if place is None else [number, place]
+        self.place = numbers[-1]
+        command = [sys.executable, "-m", "chaos.load.worker"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.load.worker", str(directory), role, str(number)],
+            [*command, str(directory), role, *map(str, numbers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -60,6 +71,9 @@ class Worker:
                 continue  # cut off by its death
             self._take(message)
         status = self._process.wait()
+        if self.crashed:
+            self._events.add("client", client=self.name, what="crashed", time_ns=self.until_ns)
+            return
         if self.done is None and not self.error and not self._dismissed:
             self.error = f"ended with status {status}"
         if self.error:
@@ -78,7 +92,7 @@ class Worker:
             self.done, self.stats = done, done or self.stats
         self.error = message.get("error", self.error)
 
-    def tell(self, **order: int) -> None:
+    def tell(self, **order: Any) -> None:  # noqa: ANN401 - whatever JSON can say
         """Give an order; one that is gone already cannot take it, which shows as its `error`."""
         if self._process.stdin and not self._process.stdin.closed:
             try:
@@ -110,6 +124,12 @@ class Worker:
         self._listener.join(timeout_s)
         return not self._listener.is_alive()
 
+    def crash(self) -> None:
+        """The same as `kill`, as the deed of a fault: no reason to doubt the run."""
+        if self.alive:
+            self.crashed, self.until_ns = True, now_ns()
+            self.kill()
+
     def kill(self) -> None:
         """End it at once. What it flushed stays."""
         if self._process.poll() is None:
@@ -118,10 +138,12 @@ class Worker:
 
 
 class Crew:
-    """All workers of a run."""
+    """All workers of a run, those that took the place of others behind them."""
 
     def __init__(self, directory: Path, events: EventLog) -> None:
         self._directory, self._events = directory, events
+        self._lock = threading.Lock()
+        self._cluster_directory: Path | None = None
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.readers: list[Worker] = []
@@ -141,16 +163,51 @@ class Crew:
         self.producers = [self._start("producer", number) for number in range(producers)]
         self.readers = [self._start("reader", 0)]
 
-    def connect(self, stop: threading.Event) -> None:
-        """Have all connect to the cluster of workers.json. Raises ClusterError, Interrupted."""
+    def connect(self, stop: threading.Event, cluster_directory: Path) -> None:
+        """Have all connect to the cluster of workers.json; in `cluster_directory` they are noted
+        for whoever heals (`chaos.load.strays`). Raises ClusterError, Interrupted."""
+        self._cluster_directory = cluster_directory
         for worker in self.everybody:
+            note(cluster_directory, worker.name, worker.pid)
             worker.work()
         self._await(self.everybody, lambda worker: worker.ready, "clients to connect", stop)
 
     def go(self, start_ns: int) -> None:
         """Have the first message due at this time."""
         for worker in self.producers:
+            worker.from_ns = start_ns
             worker.tell(go=start_ns)
+
+    def replace(self, gone: Worker) -> Worker:
+        """Start another worker in the place of one that a fault killed; it is not connected yet."""
+        with self._lock:
+            peers = self.producers if gone.role == "producer" else self.consumers
+            worker = self._start(gone.role, len(peers), gone.place)
+            peers.append(worker)
+        worker.work()
+        return worker
+
+    def let_go(self, worker: Worker, gone: Worker) -> None:
+        """Have one that took a place, and is connected, do its work."""
+        worker.from_ns = now_ns()
+        self._events.add("client", client=worker.name, what="started", after=gone.name)
+        if worker.role == "producer":
+            worker.tell(go=worker.from_ns)
+
+    def due(self, from_ns: int, until_ns: int, rate: float) -> dict[str, int]:
+        """How many messages each producer should have sent between two times, while it was there,
+        by its number."""
+        found = {}
+        for worker in self.producers:
+            first_ns = max(from_ns, worker.from_ns or until_ns)
+            span_ns = max(0, min(until_ns, worker.until_ns or until_ns) - first_ns)
+            found[str(worker.number)] = int(span_ns / 1e9 * rate)
+        return found
+
+    @property
+    def under_way(self) -> bool:
+        """Whether anybody sends, or is only away because of a fault."""
+        return any(worker.alive or worker.crashed for worker in self.producers)
 
     def stop_producers(self, until_ns: int, timeout_s: float, stop: threading.Event) -> None:
         """Send what is due until then, wait for open sends, end. Raises ClusterError."""
@@ -184,8 +241,11 @@ class Crew:
         """Who could not go on, and why."""
         return [f"{worker.name}: {worker.error}" for worker in self.everybody if worker.error]
 
-    def _start(self, role: str, number: int) -> Worker:
-        return Worker(self._directory, role, number, self._events)
+    def _start(self, role: str, number: int, place: int | None = None) -> Worker:
+        worker = Worker(self._directory, role, number, self._events, place)
+        if self._cluster_directory:
+            note(self._cluster_directory, worker.name, worker.pid)
+        return worker
 
     def _finish(self, workers: Sequence[Worker], timeout_s: float, stop: threading.Event) -> None:
         names = ", ".join(worker.name for worker in workers)
@@ -206,7 +266,7 @@ class Crew:
                 raise ClusterError("; ".join(failed))
             return all(done(worker) for worker in workers)
 
-        wait_until(look, what, _READY_WITHIN_S, every_s=0.02, stop=stop)
+        wait_until(look, what, READY_WITHIN_S, every_s=0.02, stop=stop)
 
 
 class Rates:

@@ -25,6 +25,8 @@ from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
 from chaos.judge import judge
 from chaos.load.assignment import group_name
+from chaos.load.clients import clients_of
+from chaos.load.dead_letters import dead_letter_stream
 from chaos.load.workers import Crew, Rates
 from chaos.report import report_after
 from chaos.run.directory import create, write_json
@@ -154,6 +156,7 @@ class _Run:
             "producers": load.producers.count,
             "consumers": load.consumers.count,
             "partitions": self.experiment.stream.partitions,
+            "dead_letter": load.consumers.dead_letter,
             "readable": hasattr(self.experiment.broker, "stored"),
             "replicas": isinstance(self.experiment.broker, Replicas),
         }
@@ -185,6 +188,8 @@ class _Run:
         broker, stream = self.experiment.broker, self.experiment.stream
         broker.prepare(cluster.clients, stream, _PREPARE_WITHIN_S)
         read_settings(broker, stream, cluster.clients, self.events)
+        if self.experiment.load.consumers.dead_letter:
+            broker.prepare(cluster.clients, dead_letter_stream(stream), _PREPARE_WITHIN_S)
         group = group_name(self.number) if self.experiment.load.consumers.count else ""
         self.watch = Watch(broker.observer(cluster.clients, stream), self.events, group)
         return replace(cluster, stream=stream, look=self.watch.look)
@@ -196,7 +201,8 @@ class _Run:
             "clients": {name: (at.host, at.port) for name, at in cluster.clients.items()},
         }
         write_json(self.directory / "workers.json", about)
-        self.crew.connect(self.stop)
+        assert self.provision.store
+        self.crew.connect(self.stop, self.provision.store.directory)
         go_ns = now_ns() + 100_000_000
         self.crew.go(go_ns)
         self.start_ns = go_ns + int(self.experiment.phases.warm_up_s * 1e9)
@@ -212,7 +218,7 @@ class _Run:
         self._phase("baseline", until_ns=first_ns)
         self._sleep_until(first_ns - int(_LEAD_S * 1e9))
         schedule = Schedule(experiment, self.events, UndoLog(store.undo_path))
-        cluster = replace(cluster, ended=schedule.over)
+        cluster = replace(cluster, ended=schedule.over, workers=clients_of(self.crew))
         schedule.plan(Rig(cluster, experiment, cluster.look(), Random(experiment.seed)))
         self.schedule = schedule
         schedule.start(cluster, self.start_ns)
@@ -261,10 +267,8 @@ class _Run:
 
     def _record_load_end(self, end_ns: int) -> None:
         load = self.experiment.load.producers
-        due = int((end_ns - self.start_ns) / 1e9 * load.rate / load.count)
-        self.events.add(
-            "load", what="ended", time_ns=end_ns, due={str(n): due for n in range(load.count)}
-        )
+        due = self.crew.due(self.start_ns, end_ns, load.rate / load.count)
+        self.events.add("load", what="ended", time_ns=end_ns, due=due)
 
     def _read_back(self) -> dict[str, int]:
         """The highest stored offset of each partition, which consumers have to reach."""
@@ -319,11 +323,8 @@ class _Run:
 
     def _judge(self) -> Document | None:
         self._phase("verify")
-        producer = self.experiment.load.producers.settings
-        consumer = self.experiment.load.consumers.settings
         try:
-            caveats = self.experiment.broker.caveats(self.experiment.stream, producer, consumer)
-            return judge(self.directory, self.experiment.verifiers, caveats)
+            return judge(self.directory, self.experiment.verifiers, self.experiment.caveats())
         except ChaosError as error:
             self.problems.append(error)
             return None
@@ -368,7 +369,7 @@ class _Run:
             self._check()
             self.provision.guard()
             self.rates.tell(self.crew, self.events)
-            if self.crew.producers and not any(worker.alive for worker in self.crew.producers):
+            if self.crew.producers and not self.crew.under_way:
                 raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")
             self.stop.wait(min(left_s, 0.2))
         self._check()

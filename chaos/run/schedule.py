@@ -14,7 +14,7 @@ from chaos.guard import Guard, Stage, holds_nodes
 from chaos.history.events import EventLog
 from chaos.recorded import fields_of
 from chaos.spi import OF_THE_STREAM, Cluster, View
-from chaos.targets import parse_target, resolve
+from chaos.targets import client_names, parse_target, resolve, resolve_clients
 from chaos.timing import now_ns
 from chaos.undo import UndoLog
 
@@ -28,6 +28,7 @@ class Rig:
     view: View
     random: Random
     _resolved: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _clients: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def resolve(self, target: str) -> tuple[str, ...]:
         """See spi.Rig."""
@@ -37,6 +38,14 @@ class Rig:
                 list(self.cluster.nodes), self.random,
             )  # fmt: skip
         return self._resolved[target]
+
+    def resolve_clients(self, target: str) -> tuple[str, ...]:
+        """See spi.Rig."""
+        if target not in self._clients:
+            load = self.experiment.load
+            names = client_names(load.producers.count, load.consumers.count)
+            self._clients[target] = resolve_clients(target, names, self.random)
+        return self._clients[target]
 
 
 class Schedule:

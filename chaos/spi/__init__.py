@@ -78,6 +78,9 @@ from chaos.spi.broker import (
     SendSink as SendSink,
 )
 from chaos.spi.broker import (
+    SettlesDurably as SettlesDurably,
+)
+from chaos.spi.broker import (
     TellsItsEnd as TellsItsEnd,
 )
 from chaos.spi.broker import (
@@ -96,6 +99,9 @@ from chaos.spi.cluster import (
     Address as Address,
 )
 from chaos.spi.cluster import (
+    Client as Client,
+)
+from chaos.spi.cluster import (
     Cluster as Cluster,
 )
 from chaos.spi.cluster import (
@@ -112,6 +118,9 @@ from chaos.spi.cluster import (
 )
 from chaos.spi.cluster import (
     Link as Link,
+)
+from chaos.spi.cluster import (
+    Loaded as Loaded,
 )
 from chaos.spi.cluster import (
     Member as Member,
@@ -201,7 +210,22 @@ from chaos.spi.words import (
     CLIENTS as CLIENTS,
 )
 from chaos.spi.words import (
+    ClientTarget as ClientTarget,
+)
+from chaos.spi.words import (
+    ConsumerTarget as ConsumerTarget,
+)
+from chaos.spi.words import (
+    Handling as Handling,
+)
+from chaos.spi.words import (
     Json as Json,
+)
+from chaos.spi.words import (
+    Kind as Kind,
+)
+from chaos.spi.words import (
+    ProducerTarget as ProducerTarget,
 )
 from chaos.spi.words import (
     Settings as Settings,

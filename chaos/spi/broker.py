@@ -154,6 +154,14 @@ class Consumer(Protocol):
         """Settle durably and leave the group."""
 
 
+@runtime_checkable
+class SettlesDurably(Protocol):
+    """Ability of a Consumer whose `settle` takes a while to be durable."""
+
+    def settle_durably(self) -> None:
+        """As `settle`, and it is durable when this returns. Raises ClusterError."""
+
+
 @dataclass(frozen=True)
 class PartitionEnd:
     """How far a partition was read back: all of [first, end) was read when `read` reached `end`."""
@@ -320,6 +328,7 @@ class Question(StrEnum):
     RECOVERY = "recovery"
     FAILOVER = "failover"
     AVAILABILITY = "availability"
+    HANDLING = "handling"
 
 
 @dataclass(frozen=True)

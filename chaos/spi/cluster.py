@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from chaos.spi.words import Json
 
 if TYPE_CHECKING:
     from chaos.spi.broker import Broker
@@ -116,6 +118,49 @@ class Meshed(Protocol):
     @property
     def links(self) -> Mapping[tuple[str, str], Link]:
         """By (source, target): every ordered pair of nodes, and (CLIENTS, node)."""
+
+
+@runtime_checkable
+class Client(Protocol):
+    """One client of the load, a process that sends or receives, through all its incarnations.
+
+    Its states are those of the process that it is now; one that is not connected yet counts as
+    `DEAD`. Every method is idempotent and returns when its effect is there; ClusterError otherwise.
+    """
+
+    @property
+    def name(self) -> str:
+        """`producer-0`, `consumer-1`."""
+
+    def state(self) -> NodeState:
+        """What its process does now; looked up, never remembered."""
+
+    def start(self) -> None:
+        """Put a new, connected incarnation in the place of one that is dead."""
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), paused or not."""
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP)."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+
+    def order(self, **what: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+        """Have it behave differently from now on, as the workers of `chaos.load` know it."""
+
+    def told(self) -> Json:
+        """What it said of itself last, at most some 250 ms ago."""
+
+
+@runtime_checkable
+class Loaded(Protocol):
+    """Ability of the Cluster that faults get while load is offered."""
+
+    @property
+    def load(self) -> Mapping[str, Client]:
+        """The clients by name, producers first."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from chaos.spi.words import Json
 class Injection:
     """What a fault decided to do, complete enough to undo it from the disk.
 
-    `nodes` are the nodes that it acts on; `data` is whatever else heal needs.
+    `nodes` are the nodes, or clients, that it acts on; `data` is whatever else heal needs.
     """
 
     nodes: tuple[str, ...]
@@ -79,6 +79,9 @@ class Rig(Protocol):
     def resolve(self, target: str) -> tuple[str, ...]:
         """The names of the nodes that a target meant before the first fault. Raises FaultError."""
 
+    def resolve_clients(self, target: str) -> tuple[str, ...]:
+        """The names of the clients that a ClientTarget means. Raises FaultError."""
+
 
 OF_THE_STREAM = frozenset({"replicas", "leaders"})
 """What a fault claims of the stream instead of its nodes: it holds no node down, and no other one
@@ -90,7 +93,8 @@ class Fault(Protocol):
 
     `claims` names what it takes hold of on each of its nodes ("process", "network", "disk"), or of
     the stream (OF_THE_STREAM): two faults that overlap in time may not claim the same thing of the
-    same node or stream.
+    same node or stream. "client" is for those that act on clients of the load (Loaded) instead of
+    nodes.
     """
 
     claims: ClassVar[str]

@@ -32,9 +32,9 @@ Column = NDArray[Any]
 class Batch:
     """A piece of one client's records as equally long columns, named in `chaos.history.schema`.
 
-    `table` is "sends", "deliveries", "stored" or "replicas"; `producer` is the sender's number in
-    "sends", else -1. `client` is who recorded it; in "replicas" it is the node that held it.
-    Batches of one client come in the order in which it wrote them.
+    `table` is one of `chaos.history.schema.TABLES`; `producer` is the sender's number in "sends",
+    else -1. `client` is who recorded it; in "replicas" it is the node that held it. Batches of one
+    client come in the order in which it wrote them.
     """
 
     table: str
@@ -104,6 +104,9 @@ class Facts:
     `due` gives for each producer how many messages were due in that time. `sightings` are in the
     order of their times. `partitions` is how many the stream has (0: not known). `replicas` is how
     far what each node holds was read, by node and partition (None: this broker does not tell).
+    `lives` is when the clients were there that a fault killed or that took their place, as (from,
+    until). `dead_ends` is how far each partition of the dead-letter stream was read back (None:
+    there was no such stream).
     """
 
     handed_out: Mapping[int, int]
@@ -116,6 +119,8 @@ class Facts:
     sightings: tuple[Sighting, ...] = ()
     partitions: int = 0
     replicas: Mapping[str, Mapping[int, PartitionEnd]] | None = None
+    lives: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    dead_ends: Mapping[int, PartitionEnd] | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class Verifier(Protocol[State]):
     """In plain words, for the table at the end: "Were acknowledged messages lost?"."""
 
     tables: ClassVar[frozenset[str]]
-    """Which tables it wants to see: "sends", "deliveries", "stored", "replicas"."""
+    """Which tables it wants to see, of `chaos.history.schema.TABLES`."""
 
     def start(self) -> State:
         """The state that has seen nothing."""

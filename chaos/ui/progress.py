@@ -193,6 +193,10 @@ class Progress:
         return [(f"{event['node']} {what.get(event['what'], event['what'])}", Tone.WARN)]
 
     def _on_client(self, event: Json) -> list[tuple[str, Tone]]:
+        if event["what"] == "crashed":
+            return [(f"{event['client']} crashed", Tone.WARN)]
+        if event["what"] == "started":
+            return [(f"{event['client']} takes the place of {event['after']}", Tone.PLAIN)]
         if event["what"] != "error":
             return []
         return [(f"{event['client']} failed: {event.get('why', 'no reason given')}", Tone.BAD)]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.errors import ChaosError
+from chaos.history.schema import TABLES
 from chaos.plugin import shape, summary
 from chaos.recorded import fields_of, rebuild
 from chaos.registry import KINDS, load, names
@@ -22,7 +23,9 @@ from chaos.spi import (
     Effect,
     Fault,
     Finding,
+    Handling,
     Injection,
+    Kind,
     Momentary,
     Outcome,
     Presence,
@@ -31,7 +34,7 @@ from chaos.spi import (
     Verdict,
     Verifier,
 )
-from tests.histories import Copy, History, Piece, Send
+from tests.histories import Attempt, Copy, History, Piece, Send
 from tests.rig import NAMES, FakeMesh, FakeRig, Trouble, aimed, mesh, sample
 
 PROTOCOLS = {"runtimes": Runtime, "faults": Fault, "verifiers": Verifier}
@@ -150,7 +153,10 @@ def test_planning_only_looks_and_decides_the_same_for_the_same_seed(name: str) -
     assert not cluster.broker.acts
     assert not any(node.acts for node in cluster.nodes.values())
     assert not any(link.acts for link in cluster.links.values())
-    assert injection.nodes == (("fake-1", "fake-2") if shape(type(fault)).target_keys else NAMES)
+    assert not any(client.acts for client in cluster.load.values())
+    whose = "client" if load("faults", name).claims == "client" else "fake"
+    aimed_at = (f"{whose}-1", f"{whose}-2")
+    assert injection.nodes == (aimed_at if shape(type(fault)).target_keys else NAMES)
     assert json.loads(json.dumps(injection.data)) == injection.data
     assert planned(name, mesh())[1] == injection
 
@@ -175,7 +181,9 @@ def test_measuring_only_looks(name: str) -> None:
 
 
 def acts(cluster: FakeMesh) -> list[list[str]]:
-    acting = (*cluster.nodes.values(), *cluster.links.values(), cluster.broker)
+    acting = (
+        *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(), cluster.broker,
+    )  # fmt: skip
     return [each.acts[:] for each in acting]
 
 
@@ -266,14 +274,22 @@ def history(data: st.DataObject) -> History:
                 sequence, data.draw(st.integers(0, 1)), sequence * 2 + producer if ok else -1,
                 due_s, due_s + data.draw(st.floats(0.001, 0.5)), producer=producer, outcome=outcome,
             ))  # fmt: skip
-    for records in (found.deliveries, found.stored):
+    for records in (found.deliveries, found.stored, found.dead):
         for _ in range(data.draw(numbers)):
             sequence = data.draw(numbers)
             records.append(Copy(
                 sequence, data.draw(st.integers(0, 1)), data.draw(st.integers(0, 30)),
                 data.draw(st.floats(0.001, 2.0)), data.draw(st.integers(-1, 2)),
                 client=data.draw(st.integers(0, 2)), intact=data.draw(st.booleans()),
+                kind=data.draw(st.sampled_from([Kind.NORMAL, *Kind])),
             ))  # fmt: skip
+    for _ in range(data.draw(numbers)):
+        started_s = data.draw(st.floats(0.001, 2.0))
+        found.handlings.append(Attempt(
+            data.draw(numbers), data.draw(st.sampled_from(Handling)), data.draw(numbers),
+            started_s, started_s + data.draw(st.floats(0, 1.0)),
+            client=data.draw(st.integers(0, 2)),
+        ))  # fmt: skip
     found.sends.sort(key=lambda send: send.done_s)
     found.deliveries.sort(key=lambda copy: copy.received_s)
     found.ends = {0: (0, 31, 31), 1: (0, 31, 31)}
@@ -282,6 +298,7 @@ def history(data: st.DataObject) -> History:
         Piece(node, offset, digest=data.draw(st.integers(0, 1)))
         for node in found.held for offset in range(8) if data.draw(st.booleans())
     ]  # fmt: skip
+    found.dead_ends = data.draw(st.sampled_from([None, {}, found.ends]))
     return found
 
 
@@ -356,7 +373,7 @@ def test_it_says_which_tables_it_wants_and_asks_in_plain_words(name: str) -> Non
     """For the table at the end; it is shown no other table."""
     cls = load("verifiers", name)
     assert cls.tables
-    assert cls.tables <= {"sends", "deliveries", "stored", "replicas"}
+    assert cls.tables <= set(TABLES)
     assert cls.question.endswith("?")
 
 

@@ -174,7 +174,7 @@ expect:
         "number or true or false, not [2]"),
         ("x.yaml:8:21: load.producers.rate: needs a number with a unit (/s, /m), such as 1000/s, "
         "not 10"),
-        'x.yaml:8:31: load.producers.size: should be from 48B to 64MiB, not "3B"',
+        'x.yaml:8:31: load.producers.size: should be from 52B to 64MiB, not "3B"',
         "x.yaml:8:42: load.producers.count: should be greater than or equal to 1, not 0",
         ('x.yaml:9:3: load.consumer: unknown key "consumer"; did you mean "consumers"? (keys: '
         "consumers, producers)"),
@@ -259,7 +259,7 @@ TOP = "(keys: about, cluster, expect, faults, load, name, phases, runtime, seed,
             "x.yaml:4:19: load.producers: should be a mapping (key: value), not [1]",
         ]),
         (SMALL + "load: {producers: {size: 9999999999999999999999999999999999999GB}}", [
-            ("x.yaml:4:26: load.producers.size: should be from 48B to 64MiB, not "
+            ("x.yaml:4:26: load.producers.size: should be from 52B to 64MiB, not "
             '"9999999999999999999999999999999999999GB"'),
         ]),
         (SMALL + "phases: {drain: 99999999h}", [

@@ -109,13 +109,14 @@ def test_no_bodies_decode_to_no_rows() -> None:
 def test_the_layout_is_the_documented_one() -> None:
     """Offsets and sizes as in the module's table: other tools may read messages, too."""
     body = one(100)
-    assert SMALLEST == 48
+    assert SMALLEST == 52
     assert body[:4] == b"mqc1"
     fields = [(4, 4, 3), (8, 8, RUN), (16, 8, 5), (24, 8, 11), (32, 8, 12), (40, 4, 100)]
     for start, length, value in fields:
         assert int.from_bytes(body[start : start + length], "little") == value
     assert NUMBER_AT == 16
-    assert body[44:96] == bytes(range(52))
+    assert body[44:48] == bytes(4)
+    assert body[48:96] == bytes(range(48))
     assert int.from_bytes(body[96:], "little") == zlib.crc32(body[:96])
 
 

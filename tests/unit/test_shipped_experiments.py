@@ -43,7 +43,7 @@ def test_it_says_what_it_teaches(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_unsafe_ones_have_unsafe_settings(path: Path) -> None:
-    """The broker's own caveats about loss tell the two kinds apart."""
-    it = load_experiment(path)
-    caveats = it.broker.caveats(it.stream, it.load.producers.settings, it.load.consumers.settings)
-    assert any(caveat.question == "loss" for caveat in caveats) is ("unsafe" in path.parts)
+    """The caveats about loss and duplication tell the two kinds apart."""
+    caveats = load_experiment(path).caveats()
+    unsafe = any(caveat.question in ("loss", "duplication") for caveat in caveats)
+    assert unsafe is ("unsafe" in path.parts)

@@ -153,6 +153,9 @@ def _rows(state: State, facts: Facts, before_ns: int) -> Iterator[Json]:
         tracks[f"partition {number}"] = some
     for who in sorted(tracks.keys() | silent):
         spans = _while_loaded(tracks.get(who, []), facts)
+        if who in facts.lives:
+            from_ns, until_ns = facts.lives[who]
+            spans = np.clip(spans, from_ns, max(from_ns, until_ns))
         start, end = gaps.longest(spans)
         usual = gaps.inside(spans, facts.load_started_ns, before_ns)
         yield {

@@ -55,10 +55,13 @@ def usual_ns(spans: Spans, facts: Facts, before_ns: int) -> int:
     return gaps.length_ns(gaps.inside(spans, facts.load_started_ns, before_ns))
 
 
-def _series(served: Served, until_ns: int) -> Iterator[tuple[str, str, int, Spans]]:
+def _series(served: Served, facts: Facts) -> Iterator[tuple[str, str, int, Spans]]:
     """What happened, to which client, at which partition, and all gaps of that kind."""
+    until_ns = facts.load_ended_ns
     for (client, partition), track in served.acks.items():
-        yield ACKED, client, partition, track.spans(until_ns)
+        # One that a fault killed waits for nothing any more.
+        gone_ns = facts.lives.get(client, (0, until_ns))[1]
+        yield ACKED, client, partition, track.spans(gone_ns)
     for (client, partition), track in served.deliveries.items():
         # A consumer that gets no more of a partition may have given it to another one.
         yield DELIVERED, client, partition, track.spans(track.last_ns)
@@ -70,7 +73,7 @@ def _series(served: Served, until_ns: int) -> Iterator[tuple[str, str, int, Span
 
 def _interruptions(served: Served, facts: Facts, before_ns: int) -> Iterator[Interruption]:
     until_ns = facts.load_ended_ns
-    for what, client, partition, spans in _series(served, until_ns):
+    for what, client, partition, spans in _series(served, facts):
         usually_ns = usual_ns(spans, facts, before_ns)
         for fault in facts.faults:
             start, end = gaps.longest(_during(spans, fault, facts))

@@ -29,6 +29,12 @@ NEVER_STORED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_
 have succeeded. All others leave it open: librdkafka retries, and an earlier try may have been
 stored although the last one was refused."""
 
+_NOTHING_TO_COMMIT = frozenset({
+    KafkaError._NO_OFFSET, KafkaError._STATE, KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID,
+})  # fmt: skip
+"""Errors of a commit after which the group goes on from what was committed before."""
+
 CLIENT_DEFAULTS: Settings = {
     # librdkafka backs off up to 10 s between attempts to reach a broker that is down; a client that
     # measures failover should notice its return soon.
@@ -178,6 +184,15 @@ class KafkaConsumer:
         except KafkaException as error:
             # A partition was taken away meanwhile: its new owner reads these messages again.
             if error.args[0].code() != KafkaError._STATE:
+                raise ClusterError(f"Kafka consumer: {error}") from error
+
+    def settle_durably(self) -> None:
+        """Commit now, as applications do that commit by hand."""
+        self.settle()
+        try:
+            self._client.commit(asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOTHING_TO_COMMIT:
                 raise ClusterError(f"Kafka consumer: {error}") from error
 
     def _revoked(self, client: Consumer, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002

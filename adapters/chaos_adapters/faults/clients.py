@@ -1,0 +1,42 @@
+"""What faults on clients of the load have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.errors import FaultError
+from chaos.spi import Client, Cluster, Effect, Injection, Loaded, NodeState, Presence, Rig
+
+
+def running(rig: Rig, target: str, act: str) -> tuple[str, ...]:
+    """The names of the clients that a target means, all of which run and have had something to do.
+    Raises FaultError."""
+    names = rig.resolve_clients(target)
+    if not isinstance(rig.cluster, Loaded):
+        raise FaultError("there is no load, so no client to act on")
+    for name in names:
+        if (state := rig.cluster.load[name].state()) is not NodeState.RUNNING:
+            raise FaultError(f"cannot {act} {name}: it is {state} already")
+        if rig.cluster.load[name].told().get("received") == 0:
+            raise FaultError(f"cannot {act} {name} to any effect: it has received nothing so far")
+    return names
+
+
+def targets(cluster: Cluster, injection: Injection) -> Sequence[Client]:
+    """The clients that a fault acts on.
+
+    None in a process that heals what a dead tool left: the load died with the tool (frozen workers
+    are let go before any fault is healed), so nothing of the fault is left either.
+    """
+    if not isinstance(cluster, Loaded):
+        return ()
+    return [cluster.load[name] for name in injection.nodes]
+
+
+def share(clients: Sequence[Client], state: NodeState) -> Effect:
+    """The effect that is there for the clients in this state."""
+    states = {client.name: client.state() for client in clients}
+    hit = sum(found is state for found in states.values())
+    if states and hit == len(states):
+        return Effect(Presence.FULL, dict(states))
+    return Effect(Presence.PARTIAL if hit else Presence.NONE, dict(states))
