@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.errors import ClusterError
-from chaos.spi import Address, Broker, Client, Cluster, Node, NodeState, View
+from chaos.spi import Address, Broker, Client, Cluster, Meshed, Node, NodeState, View
 
 _LOOK_S = 2.0
 
@@ -30,6 +30,14 @@ class Attached:
     look: Callable[[], View] = _no_view
     ended: threading.Event = field(default_factory=threading.Event)
     workers: Mapping[str, Client] | None = None
+
+    def __post_init__(self) -> None:
+        """Abilities are attributes, as `isinstance` looks for them (from Python 3.12 on it does not
+        ask `__getattr__`)."""
+        if isinstance(self.cluster, Meshed):
+            object.__setattr__(self, "links", self.cluster.links)
+        if self.workers is not None:
+            object.__setattr__(self, "load", self.workers)
 
     @property
     def id(self) -> str:
@@ -72,8 +80,3 @@ class Attached:
             if (lacking := set(replicas) - set(view.in_sync.get(number, ())))
         ]
         return "; ".join(behind)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what is asked for is an ability's
-        if name == "load" and self.workers is not None:
-            return self.workers
-        return getattr(self.cluster, name)

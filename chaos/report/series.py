@@ -134,7 +134,7 @@ class _Sums:
         for batch in stream.batches():
             if batch.table == "deliveries":
                 self._delivered(batch)
-            else:
+            elif batch.table == "sends":
                 self._sent(batch)
 
     def _delivered(self, batch: Batch) -> None:

@@ -242,7 +242,7 @@ def _detail(row: Json, started_ns: int) -> dict[str, str]:
             told[plain.replace("_", " ")] = (
                 "never" if value is None else seconds((value - started_ns) / 1e9)
             )
-        elif unit == "s":
+        elif unit == "s" and (value is None or isinstance(value, int | float)):
             told[plain.replace("_", " ")] = "never" if value is None else number(value, "s")
         else:
             told[name.replace("_", " ")] = clean(str(value))
