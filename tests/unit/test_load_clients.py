@@ -158,7 +158,7 @@ def test_the_cluster_has_a_load_only_when_it_is_given_one() -> None:
     broker: Any = None
     assert not isinstance(Attached(cluster, broker), Loaded)
     load: Any = {"consumer-0": mesh().load["client-1"]}
-    assert isinstance(Attached(Attached(cluster, broker), broker, load), Loaded)
+    assert isinstance(Attached(cluster, broker, workers=load), Loaded)
 
 
 # ------------------------------------------------------------------------------------- poison
