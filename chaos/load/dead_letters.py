@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from chaos.spi import Address, Broker, Numbers, Outcome, Settings
+from chaos.spi import NUMBER_AT, Address, Broker, Numbers, Outcome, Settings
 
 _ANSWER_WITHIN_S = 15.0
 _POLL_S = 0.05
@@ -32,7 +32,6 @@ class DeadLetters:
     ) -> None:
         """`settings` are those of the producers, as an application has them in one place."""
         self._outcomes: dict[int, Outcome] = {}
-        self._next = 0
         self._producer = broker.producer(clients, dead_letter_stream(stream), settings, self)
 
     def acknowledged(
@@ -58,9 +57,10 @@ class DeadLetters:
 
     def put(self, body: bytes, stopped: Callable[[], bool]) -> bool:
         """Whether it is surely there; False too when the wait was `stopped` or took too long."""
-        number, deadline = self._next, time.monotonic() + _ANSWER_WITHIN_S
-        self._next += 1
-        taken = 0
+        # The number that it has already: a client may read it off the body, see NUMBER_AT.
+        number = int.from_bytes(body[NUMBER_AT : NUMBER_AT + 8], "little", signed=True)
+        deadline, taken = time.monotonic() + _ANSWER_WITHIN_S, 0
+        self._outcomes.clear()
         while number not in self._outcomes:
             taken = taken or self._producer.send(number, [None], [body])
             self._producer.poll(_POLL_S)
