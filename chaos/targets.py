@@ -31,7 +31,7 @@ from chaos.spi import Broker, Member, View
 from chaos.wording import shown, unknown
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
-GRAMMAR = re.compile(rf"\s*({_NAME})\s*(?:\(\s*(?:([0-9]{{1,6}})|({_NAME}))\s*\))?\s*")
+_GRAMMAR = re.compile(rf"\s*({_NAME})\s*(?:\(\s*(?:([0-9]{{1,6}})|({_NAME}))\s*\))?\s*")
 
 WORDS: Mapping[str, Callable[[int], int]] = {
     "one": lambda nodes: min(nodes, 1),
@@ -43,6 +43,11 @@ WORDS: Mapping[str, Callable[[int], int]] = {
 
 
 RACK = "rack"
+PATTERN = (
+    rf"\s*(?:{_NAME}\s*(?:\(\s*[0-9]{{1,6}}\s*\))?"
+    rf"|(?:{'|'.join([*WORDS, RACK])})\s*\(\s*{_NAME}\s*\))\s*"
+)
+"""What a target looks like, for editors: names in parentheses only where they can mean something."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class TargetExpr:
 
 def parse_target(text: str) -> TargetExpr:
     """Read a target. Raises ValueError."""
-    found = GRAMMAR.fullmatch(text)
+    found = _GRAMMAR.fullmatch(text)
     if not found:
         raise ValueError(f"{shown(text)} is no target, such as leader(0), controller or one")
     return TargetExpr(found[1], None if found[2] is None else int(found[2]), found[3] or "")
@@ -210,6 +215,13 @@ def client_problem(text: str, names: Sequence[str] | None, of: str) -> str:
     if by_name or text in (*fitting, *words, *everybody):
         return ""
     return unknown("target", text, [*words, *everybody, *fitting], "clients")
+
+
+def client_pattern(of: str) -> str:
+    """What a target of clients looks like, for editors."""
+    roles = "|".join(role for role in CLIENT_ROLES if of in ("clients", f"{role}s"))
+    everybody = "clients|" if of == "clients" else ""
+    return rf"^\s*(?:{everybody}(?:{roles})(?:s|-[0-9]+)?)\s*$"
 
 
 def resolve_clients(text: str, names: Sequence[str], random: Random) -> tuple[str, ...]:

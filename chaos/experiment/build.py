@@ -32,7 +32,7 @@ from chaos.experiment.records import (
 )
 from chaos.experiment.source import Document, read_document
 from chaos.plugin import Flaw, Path, shape
-from chaos.spi import Broker, Caveat, Fault, Json, Verifier
+from chaos.spi import Broker, Caveat, Fault, Json, Transacts, Verifier
 from chaos.wording import shown, unknown
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ class Experiment:
     def caveats(self) -> Sequence[Caveat]:
         """Why its settings do not promise what users want: the system's, then the clients'."""
         producers, consumers = self.load.producers.settings, self.load.consumers.settings
+        if self.load.producers.transactions and isinstance(self.broker, Transacts):
+            producers = self.broker.settings_in_transactions(producers)
         return [*self.broker.caveats(self.stream, producers, consumers), *self.load.caveats()]
 
     @property

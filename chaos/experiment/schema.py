@@ -14,9 +14,9 @@ from typing import Any
 from chaos import registry
 from chaos.experiment.build import AUTO
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
-from chaos.plugin import shape
+from chaos.plugin import Shape, shape
 from chaos.spi import Json, Momentary
-from chaos.targets import GRAMMAR, WORDS
+from chaos.targets import CLIENT_ROLES, PATTERN, WORDS, client_pattern
 
 SECTIONS = {
     "cluster": "The system to test, how many nodes it has, and its settings.",
@@ -125,13 +125,24 @@ def example_targets(broker: type[Any]) -> list[str]:
     return [*WORDS, *(f"{role}(0)" if takes else role for role, takes in broker.roles.items())]
 
 
+def example_clients(own: Shape[Any], key: str) -> list[str]:
+    """Targets in every load, the first of which is one client."""
+    of = own.client_keys[key]
+    roles = [role for role in CLIENT_ROLES if of in ("clients", f"{role}s")]
+    return [spelled for role in reversed(roles) for spelled in (role, f"{role}s", f"{role}-0")]
+
+
 def _step(name: str, targets: list[str]) -> Json:
     """One entry of `faults`: when it happens, and the parameters of the fault beside that."""
     cls = registry.load("faults", name)
     own, when = shape(cls), shape(When).schema()
     made = own.schema()
     for key in own.target_keys:
-        made["properties"][key] |= {"pattern": f"^{GRAMMAR.pattern}$", "examples": targets}
+        made["properties"][key] |= (
+            {"pattern": client_pattern(own.client_keys[key]), "examples": example_clients(own, key)}
+            if key in own.client_keys
+            else {"pattern": f"^{PATTERN}$", "examples": targets}
+        )
     if issubclass(cls, Momentary):
         told = "Nothing: it is over when it is done."
         when["properties"]["for"] = {"type": "null", "description": told}

@@ -16,10 +16,10 @@ from chaos import registry
 from chaos.data import UNSAFE, experiments_dir
 from chaos.experiment.place import meshed
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
-from chaos.experiment.schema import SECTIONS, example_targets
+from chaos.experiment.schema import SECTIONS, example_clients, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
-from chaos.spi import Json, Momentary
+from chaos.spi import ChecksBroker, Json, Momentary
 from chaos.targets import target_problem
 
 _WIDTH = 80
@@ -113,9 +113,12 @@ def _faults(broker: type[Any], written: Sequence[Json]) -> Iterator[str]:
         yield from _step(step, _keys(When, step, _STEP * 2, but="fault"))
     named = {step["fault"] for step in written}
     target = next(_aims(written[0]), "one")
-    for turn, name in enumerate((n for n in registry.names("faults") if n not in named), 1):
+    others = [name for name in registry.names("faults") if name not in named]
+    steps = [_made_up(name, target) for name in others]
+    able = [(name, step) for name, step in zip(others, steps, strict=True) if _can(broker, step)]
+    for turn, (name, made) in enumerate(able, 1):
         yield from ["", *_told(_about(name), _STEP)]
-        step = _made_up(name, f"{_FIRST_S + _EVERY_S * turn}s", target)
+        step = made | {"at": f"{_FIRST_S + _EVERY_S * turn}s"}
         when = (f"{_STEP * 2}{key}: {step[key]}" for key in ("at", "for") if key in step)
         yield from (f"{_STEP}#{line.removeprefix(_STEP)}" for line in _step(step, when))
 
@@ -133,14 +136,25 @@ def _aims(step: Json) -> Iterator[str]:
             yield step[key]
 
 
-def _made_up(name: str, at: str, target: str) -> Json:
+def _can(broker: type[Any], step: Json) -> bool:
+    """Whether the system, as it is by default, is up to a fault."""
+    own = {key: value for key, value in step.items() if key not in shape(When).keys.values()}
+    fault = shape(registry.load("faults", step["fault"])).build(own)
+    return not isinstance(fault, ChecksBroker) or not fault.broker_problem(broker())
+
+
+def _made_up(name: str, target: str) -> Json:
     """A step with this fault, whose required parameters have an example."""
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
-    aims = {key: target for key in own.target_keys if key in needed}
+    aims = {
+        key: example_clients(own, key)[0] if key in own.client_keys else target
+        for key in own.target_keys
+        if key in needed
+    }
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
-    return {"fault": name, "at": at} | length | needed | aims
+    return {"fault": name, "at": ""} | length | needed | aims
 
 
 def _example(schema: Json) -> Any:  # noqa: ANN401 - whatever the key takes

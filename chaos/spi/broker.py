@@ -201,6 +201,9 @@ class Transacts(Protocol):
     def transaction_problems(self, settings: Settings) -> Sequence[str]:
         """Why producers with these settings cannot; empty: they can."""
 
+    def settings_in_transactions(self, settings: Settings) -> Settings:
+        """The settings that such a producer really has: those that transactions bring along too."""
+
     def transactional_producer(
         self,
         clients: Mapping[str, Address],

@@ -218,6 +218,10 @@ class Kafka:
         """As librdkafka sees it: without idempotence, for instance."""
         return client_settings.transaction_problems(settings)
 
+    def settings_in_transactions(self, settings: Settings) -> Settings:
+        """A `transactional.id` turns idempotence on (librdkafka, CONFIGURATION.md)."""
+        return {"enable.idempotence": True, **settings}
+
     def transactional_producer(
         self,
         clients: Mapping[str, Address],
