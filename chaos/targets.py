@@ -47,7 +47,7 @@ PATTERN = (
     rf"\s*(?:{_NAME}\s*(?:\(\s*[0-9]{{1,6}}\s*\))?"
     rf"|(?:{'|'.join([*WORDS, RACK])})\s*\(\s*{_NAME}\s*\))\s*"
 )
-"""What a target looks like, for editors: names in parentheses only where they can mean something."""
+"""What a target looks like, for editors: names in parentheses only where they mean something."""
 
 
 @dataclass(frozen=True)
