@@ -79,7 +79,8 @@ def test_evidence(tmp_path: Path) -> None:
     assert row.model_dump() == {
         "question": "loss", "kind": "lost", "producer": 0, "sequence": 50, "key": 3,
         "partition": 0, "offset": 25, "due_ns": at(0.5), "sent_ns": at(0.5), "done_ns": at(0.501),
-        "outcome": "ok", "leader": "c", "faults": ("f1",), "received": (), "found": (), "held": (), "note": "",
+        "outcome": "ok", "leader": "c", "faults": ("f1",), "received": (), "found": (), "held": (),
+        "note": "",
     }  # fmt: skip
     lines = (tmp_path / EVIDENCE).read_text().splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == [50]
