@@ -22,7 +22,7 @@ A fault on the load instead takes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -43,6 +43,14 @@ WORDS: Mapping[str, Callable[[int], int]] = {
 
 
 RACK = "rack"
+
+
+def pattern(roles: Iterable[str]) -> str:
+    """A regular expression, for editors too, of what can be a target where these are the roles that
+    take a partition."""
+    inner = rf"(?:{'|'.join(map(re.escape, roles))})\s*\(\s*[0-9]{{1,6}}\s*\)"
+    named = rf"(?:{'|'.join([*WORDS, RACK])})\s*\(\s*{_NAME}\s*\)"
+    return rf"^\s*(?:{_NAME}|{inner}|{named})\s*$"
 
 
 @dataclass(frozen=True)

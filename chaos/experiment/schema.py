@@ -16,7 +16,7 @@ from chaos.experiment.build import AUTO
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.plugin import shape
 from chaos.spi import Json, Momentary
-from chaos.targets import GRAMMAR, WORDS
+from chaos.targets import WORDS, pattern
 
 SECTIONS = {
     "cluster": "The system to test, how many nodes it has, and its settings.",
@@ -113,9 +113,9 @@ def _definitions(brokers: Mapping[str, type[Any]]) -> Iterator[tuple[str, Json]]
     for name, cls in brokers.items():
         yield f"broker.{name}", _beside(shape(cls).schema(), "broker", name)
         yield f"stream.{name}", _section(cls.stream_type)
-    targets = list(dict.fromkeys(each for cls in brokers.values() for each in example_targets(cls)))
+    target = _target(brokers)
     for name in _faults():
-        yield f"fault.{name}", _step(name, targets)
+        yield f"fault.{name}", _step(name, target)
     for name in registry.names("verifiers"):
         yield f"expect.{name}", _section(registry.load("verifiers", name))
 
@@ -125,13 +125,20 @@ def example_targets(broker: type[Any]) -> list[str]:
     return [*WORDS, *(f"{role}(0)" if takes else role for role, takes in broker.roles.items())]
 
 
-def _step(name: str, targets: list[str]) -> Json:
+def _target(brokers: Mapping[str, type[Any]]) -> Json:
+    """What the keys take that name nodes."""
+    examples = [each for cls in brokers.values() for each in example_targets(cls)]
+    roles = [role for cls in brokers.values() for role, takes in cls.roles.items() if takes]
+    return {"pattern": pattern(dict.fromkeys(roles)), "examples": list(dict.fromkeys(examples))}
+
+
+def _step(name: str, target: Json) -> Json:
     """One entry of `faults`: when it happens, and the parameters of the fault beside that."""
     cls = registry.load("faults", name)
     own, when = shape(cls), shape(When).schema()
     made = own.schema()
     for key in own.target_keys:
-        made["properties"][key] |= {"pattern": f"^{GRAMMAR.pattern}$", "examples": targets}
+        made["properties"][key] |= target
     if issubclass(cls, Momentary):
         told = "Nothing: it is over when it is done."
         when["properties"]["for"] = {"type": "null", "description": told}
