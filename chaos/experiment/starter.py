@@ -19,7 +19,7 @@ from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
-from chaos.spi import Json, Momentary
+from chaos.spi import ChecksBroker, Json, Momentary
 from chaos.targets import target_problem
 
 _WIDTH = 80
@@ -80,7 +80,7 @@ def _sections(written: Json) -> Iterator[tuple[str, Iterator[str]]]:
     yield "stream", _keys(broker.stream_type, written.get("stream") or {}, _STEP)
     yield "load", _load(load)
     yield "phases", _keys(Phases, written.get("phases") or {}, _STEP)
-    yield "faults", _faults(broker, written["faults"])
+    yield "faults", _faults(broker, cluster, written["faults"])
     yield "expect", _expect(written.get("expect") or {})
 
 
@@ -105,17 +105,20 @@ def _expect(written: Json) -> Iterator[str]:
         yield from _keys(cls, written.get(name) or {}, _STEP * 2)
 
 
-def _faults(broker: type[Any], written: Sequence[Json]) -> Iterator[str]:
-    """What is set, then each other fault commented out, one after the other in time."""
+def _faults(broker: type[Any], cluster: Json, written: Sequence[Json]) -> Iterator[str]:
+    """What is set, then each other fault that this system can have, commented out, one after the
+    other in time."""
     yield from _told(f"Targets: {', '.join(example_targets(broker))}, or a node", _STEP)
     for step in written:
         yield from ["", *_told(_about(step["fault"]), _STEP)]
         yield from _step(step, _keys(When, step, _STEP * 2, but="fault"))
     named = {step["fault"] for step in written}
     target = next(_aims(written[0]), "one")
-    for turn, name in enumerate((n for n in registry.names("faults") if n not in named), 1):
-        yield from ["", *_told(_about(name), _STEP)]
-        step = _made_up(name, f"{_FIRST_S + _EVERY_S * turn}s", target)
+    others = [_made_up(name, target) for name in registry.names("faults") if name not in named]
+    system = _built(broker, cluster, {"broker"})
+    for turn, step in enumerate((step for step in others if _fits(step, system)), 1):
+        yield from ["", *_told(_about(step["fault"]), _STEP)]
+        step["at"] = f"{_FIRST_S + _EVERY_S * turn}s"
         when = (f"{_STEP * 2}{key}: {step[key]}" for key in ("at", "for") if key in step)
         yield from (f"{_STEP}#{line.removeprefix(_STEP)}" for line in _step(step, when))
 
@@ -133,14 +136,26 @@ def _aims(step: Json) -> Iterator[str]:
             yield step[key]
 
 
-def _made_up(name: str, at: str, target: str) -> Json:
+def _built(cls: type[Any], written: Json, but: Iterable[str]) -> Any:  # noqa: ANN401
+    return shape(cls).build({key: value for key, value in written.items() if key not in but})
+
+
+def _fits(step: Json, system: Any) -> bool:  # noqa: ANN401 - a broker
+    """Whether this system can have the fault, as far as it says so."""
+    cls = registry.load("faults", step["fault"])
+    if not issubclass(cls, ChecksBroker):
+        return True
+    return not _built(cls, step, shape(When).keys.values()).broker_problem(system)
+
+
+def _made_up(name: str, target: str) -> Json:
     """A step with this fault, whose required parameters have an example."""
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
     aims = {key: target for key in own.target_keys if key in needed}
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
-    return {"fault": name, "at": at} | length | needed | aims
+    return {"fault": name, "at": ""} | length | needed | aims
 
 
 def _example(schema: Json) -> Any:  # noqa: ANN401 - whatever the key takes
