@@ -22,7 +22,7 @@ A fault on the load instead takes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -43,11 +43,14 @@ WORDS: Mapping[str, Callable[[int], int]] = {
 
 
 RACK = "rack"
-PATTERN = (
-    rf"\s*(?:{_NAME}\s*(?:\(\s*[0-9]{{1,6}}\s*\))?"
-    rf"|(?:{'|'.join([*WORDS, RACK])})\s*\(\s*{_NAME}\s*\))\s*"
-)
-"""What a target looks like, for editors: names in parentheses only where they mean something."""
+
+
+def pattern(roles: Iterable[str]) -> str:
+    """A regular expression, for editors too, of what can be a target where these are the roles that
+    take a partition."""
+    inner = rf"(?:{'|'.join(map(re.escape, roles))})\s*\(\s*[0-9]{{1,6}}\s*\)"
+    named = rf"(?:{'|'.join([*WORDS, RACK])})\s*\(\s*{_NAME}\s*\)"
+    return rf"^\s*(?:{_NAME}|{inner}|{named})\s*$"
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,12 @@ def client_problem(text: str, names: Sequence[str] | None, of: str) -> str:
     if by_name or text in (*fitting, *words, *everybody):
         return ""
     return unknown("target", text, [*words, *everybody, *fitting], "clients")
+
+
+def client_words(of: str) -> list[str]:
+    """Targets in every load: one client of each role that fits, then all of it."""
+    roles = [role for role in CLIENT_ROLES if of in ("clients", f"{role}s")]
+    return [spelled for role in reversed(roles) for spelled in (role, f"{role}s", f"{role}-0")]
 
 
 def client_pattern(of: str) -> str:

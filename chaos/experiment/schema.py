@@ -14,9 +14,9 @@ from typing import Any
 from chaos import registry
 from chaos.experiment.build import AUTO
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
-from chaos.plugin import Shape, shape
+from chaos.plugin import shape
 from chaos.spi import Json, Momentary
-from chaos.targets import CLIENT_ROLES, PATTERN, WORDS, client_pattern
+from chaos.targets import WORDS, client_pattern, client_words, pattern
 
 SECTIONS = {
     "cluster": "The system to test, how many nodes it has, and its settings.",
@@ -113,9 +113,9 @@ def _definitions(brokers: Mapping[str, type[Any]]) -> Iterator[tuple[str, Json]]
     for name, cls in brokers.items():
         yield f"broker.{name}", _beside(shape(cls).schema(), "broker", name)
         yield f"stream.{name}", _section(cls.stream_type)
-    targets = list(dict.fromkeys(each for cls in brokers.values() for each in example_targets(cls)))
+    target = _target(brokers)
     for name in _faults():
-        yield f"fault.{name}", _step(name, targets)
+        yield f"fault.{name}", _step(name, target)
     for name in registry.names("verifiers"):
         yield f"expect.{name}", _section(registry.load("verifiers", name))
 
@@ -125,24 +125,26 @@ def example_targets(broker: type[Any]) -> list[str]:
     return [*WORDS, *(f"{role}(0)" if takes else role for role, takes in broker.roles.items())]
 
 
-def example_clients(own: Shape[Any], key: str) -> list[str]:
-    """Targets in every load, the first of which is one client."""
-    of = own.client_keys[key]
-    roles = [role for role in CLIENT_ROLES if of in ("clients", f"{role}s")]
-    return [spelled for role in reversed(roles) for spelled in (role, f"{role}s", f"{role}-0")]
+def _target(brokers: Mapping[str, type[Any]]) -> Json:
+    """What the keys take that name nodes."""
+    examples = [each for cls in brokers.values() for each in example_targets(cls)]
+    roles = [role for cls in brokers.values() for role, takes in cls.roles.items() if takes]
+    return {"pattern": pattern(dict.fromkeys(roles)), "examples": list(dict.fromkeys(examples))}
 
 
-def _step(name: str, targets: list[str]) -> Json:
+def _client(of: str) -> Json:
+    """What the keys take that name clients; `of` as in TargetMark."""
+    return {"pattern": client_pattern(of), "examples": client_words(of)}
+
+
+def _step(name: str, target: Json) -> Json:
     """One entry of `faults`: when it happens, and the parameters of the fault beside that."""
     cls = registry.load("faults", name)
     own, when = shape(cls), shape(When).schema()
     made = own.schema()
     for key in own.target_keys:
-        made["properties"][key] |= (
-            {"pattern": client_pattern(own.client_keys[key]), "examples": example_clients(own, key)}
-            if key in own.client_keys
-            else {"pattern": f"^{PATTERN}$", "examples": targets}
-        )
+        of = own.client_keys.get(key)
+        made["properties"][key] |= _client(of) if of else target
     if issubclass(cls, Momentary):
         told = "Nothing: it is over when it is done."
         when["properties"]["for"] = {"type": "null", "description": told}

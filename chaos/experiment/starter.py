@@ -16,7 +16,7 @@ from chaos import registry
 from chaos.data import UNSAFE, experiments_dir
 from chaos.experiment.place import meshed
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
-from chaos.experiment.schema import SECTIONS, example_clients, example_targets
+from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
 from chaos.spi import ChecksBroker, Json, Momentary
@@ -80,7 +80,7 @@ def _sections(written: Json) -> Iterator[tuple[str, Iterator[str]]]:
     yield "stream", _keys(broker.stream_type, written.get("stream") or {}, _STEP)
     yield "load", _load(load)
     yield "phases", _keys(Phases, written.get("phases") or {}, _STEP)
-    yield "faults", _faults(broker, written["faults"])
+    yield "faults", _faults(broker, cluster, written["faults"])
     yield "expect", _expect(written.get("expect") or {})
 
 
@@ -105,20 +105,20 @@ def _expect(written: Json) -> Iterator[str]:
         yield from _keys(cls, written.get(name) or {}, _STEP * 2)
 
 
-def _faults(broker: type[Any], written: Sequence[Json]) -> Iterator[str]:
-    """What is set, then each other fault commented out, one after the other in time."""
+def _faults(broker: type[Any], cluster: Json, written: Sequence[Json]) -> Iterator[str]:
+    """What is set, then each other fault that this system can have, commented out, one after the
+    other in time."""
     yield from _told(f"Targets: {', '.join(example_targets(broker))}, or a node", _STEP)
     for step in written:
         yield from ["", *_told(_about(step["fault"]), _STEP)]
         yield from _step(step, _keys(When, step, _STEP * 2, but="fault"))
     named = {step["fault"] for step in written}
     target = next(_aims(written[0]), "one")
-    others = [name for name in registry.names("faults") if name not in named]
-    steps = [_made_up(name, target) for name in others]
-    able = [(name, step) for name, step in zip(others, steps, strict=True) if _can(broker, step)]
-    for turn, (name, made) in enumerate(able, 1):
-        yield from ["", *_told(_about(name), _STEP)]
-        step = made | {"at": f"{_FIRST_S + _EVERY_S * turn}s"}
+    others = [_made_up(name, target) for name in registry.names("faults") if name not in named]
+    system = _built(broker, cluster, {"broker"})
+    for turn, step in enumerate((step for step in others if _fits(step, system)), 1):
+        yield from ["", *_told(_about(step["fault"]), _STEP)]
+        step["at"] = f"{_FIRST_S + _EVERY_S * turn}s"
         when = (f"{_STEP * 2}{key}: {step[key]}" for key in ("at", "for") if key in step)
         yield from (f"{_STEP}#{line.removeprefix(_STEP)}" for line in _step(step, when))
 
@@ -136,11 +136,16 @@ def _aims(step: Json) -> Iterator[str]:
             yield step[key]
 
 
-def _can(broker: type[Any], step: Json) -> bool:
-    """Whether the system, as it is by default, is up to a fault."""
-    own = {key: value for key, value in step.items() if key not in shape(When).keys.values()}
-    fault = shape(registry.load("faults", step["fault"])).build(own)
-    return not isinstance(fault, ChecksBroker) or not fault.broker_problem(broker())
+def _built(cls: type[Any], written: Json, but: Iterable[str]) -> Any:  # noqa: ANN401
+    return shape(cls).build({key: value for key, value in written.items() if key not in but})
+
+
+def _fits(step: Json, system: Any) -> bool:  # noqa: ANN401 - a broker
+    """Whether this system can have the fault, as far as it says so."""
+    cls = registry.load("faults", step["fault"])
+    if not issubclass(cls, ChecksBroker):
+        return True
+    return not _built(cls, step, shape(When).keys.values()).broker_problem(system)
 
 
 def _made_up(name: str, target: str) -> Json:
@@ -148,11 +153,7 @@ def _made_up(name: str, target: str) -> Json:
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
-    aims = {
-        key: example_clients(own, key)[0] if key in own.client_keys else target
-        for key in own.target_keys
-        if key in needed
-    }
+    aims = {key: target for key in own.target_keys if key in needed}
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
     return {"fault": name, "at": ""} | length | needed | aims
 
