@@ -20,7 +20,7 @@ from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
 from chaos.spi import ChecksBroker, Json, Momentary
-from chaos.targets import target_problem
+from chaos.targets import client_words, target_problem
 
 _WIDTH = 80
 _STEP = "  "
@@ -153,7 +153,11 @@ def _made_up(name: str, target: str) -> Json:
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
-    aims = {key: target for key in own.target_keys if key in needed}
+    aims = {
+        key: client_words(own.client_keys[key])[0] if key in own.client_keys else target
+        for key in own.target_keys
+        if key in needed
+    }
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
     return {"fault": name, "at": ""} | length | needed | aims
 
