@@ -16,7 +16,7 @@ from chaos.experiment.build import AUTO
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.plugin import shape
 from chaos.spi import Json, Momentary
-from chaos.targets import WORDS, pattern
+from chaos.targets import WORDS, client_pattern, client_words, pattern
 
 SECTIONS = {
     "cluster": "The system to test, how many nodes it has, and its settings.",
@@ -132,13 +132,18 @@ def _target(brokers: Mapping[str, type[Any]]) -> Json:
     return {"pattern": pattern(dict.fromkeys(roles)), "examples": list(dict.fromkeys(examples))}
 
 
+def _clients(of: str) -> Json:
+    return {"pattern": client_pattern(of), "examples": client_words(of)}
+
+
 def _step(name: str, target: Json) -> Json:
     """One entry of `faults`: when it happens, and the parameters of the fault beside that."""
     cls = registry.load("faults", name)
     own, when = shape(cls), shape(When).schema()
     made = own.schema()
     for key in own.target_keys:
-        made["properties"][key] |= target
+        of = own.client_keys.get(key)
+        made["properties"][key] |= _clients(of) if of else target
     if issubclass(cls, Momentary):
         told = "Nothing: it is over when it is done."
         when["properties"]["for"] = {"type": "null", "description": told}

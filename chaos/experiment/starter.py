@@ -20,7 +20,7 @@ from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
 from chaos.spi import ChecksBroker, Json, Momentary
-from chaos.targets import target_problem
+from chaos.targets import client_words, target_problem
 
 _WIDTH = 80
 _STEP = "  "
@@ -154,6 +154,7 @@ def _made_up(name: str, target: str) -> Json:
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
     aims = {key: target for key in own.target_keys if key in needed}
+    aims |= {key: client_words(of)[0] for key, of in own.client_keys.items() if key in needed}
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
     return {"fault": name, "at": ""} | length | needed | aims
 
