@@ -209,15 +209,27 @@ def client_problem(text: str, names: Sequence[str] | None, of: str) -> str:
 
     `of` is "clients", or the role in the plural that they must have.
     """
-    fitting = [name for name in names or () if of in ("clients", f"{name.rpartition('-')[0]}s")]
+    words = client_words(of)
+    fitting = [name for name in names or () if name.rpartition("-")[0] in words]
+    text = text.strip()
+    by_name = names is None and text.rpartition("-")[0] in {*words} & {*CLIENT_ROLES}
+    if by_name or text in (*fitting, *words):
+        return ""
+    return unknown("target", text, [*words, *fitting], "clients")
+
+
+def client_words(of: str) -> list[str]:
+    """What names clients by role, where they must be `of` this kind; see client_problem."""
     roles = [role for role in CLIENT_ROLES if of in ("clients", f"{role}s")]
     words = [spelled for role in roles for spelled in (role, f"{role}s")]
-    everybody = ["clients"] if of == "clients" else []
-    text = text.strip()
-    by_name = names is None and text.rpartition("-")[0] in roles
-    if by_name or text in (*fitting, *words, *everybody):
-        return ""
-    return unknown("target", text, [*words, *everybody, *fitting], "clients")
+    return [*words, "clients"] if of == "clients" else words
+
+
+def client_pattern(of: str) -> str:
+    """A regular expression, for editors too, of what can name such clients."""
+    words = client_words(of)
+    named = [rf"{role}-[0-9]+" for role in CLIENT_ROLES if role in words]
+    return rf"^\s*(?:{'|'.join([*words, *named])})\s*$"
 
 
 def client_words(of: str) -> list[str]:

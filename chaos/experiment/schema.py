@@ -132,8 +132,7 @@ def _target(brokers: Mapping[str, type[Any]]) -> Json:
     return {"pattern": pattern(dict.fromkeys(roles)), "examples": list(dict.fromkeys(examples))}
 
 
-def _client(of: str) -> Json:
-    """What the keys take that name clients; `of` as in TargetMark."""
+def _clients(of: str) -> Json:
     return {"pattern": client_pattern(of), "examples": client_words(of)}
 
 
@@ -144,7 +143,7 @@ def _step(name: str, target: Json) -> Json:
     made = own.schema()
     for key in own.target_keys:
         of = own.client_keys.get(key)
-        made["properties"][key] |= _client(of) if of else target
+        made["properties"][key] |= _clients(of) if of else target
     if issubclass(cls, Momentary):
         told = "Nothing: it is over when it is done."
         when["properties"]["for"] = {"type": "null", "description": told}

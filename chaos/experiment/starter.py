@@ -153,11 +153,8 @@ def _made_up(name: str, target: str) -> Json:
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
-    aims = {
-        key: client_words(own.client_keys[key])[0] if key in own.client_keys else target
-        for key in own.target_keys
-        if key in needed
-    }
+    aims = {key: target for key in own.target_keys if key in needed}
+    aims |= {key: client_words(of)[0] for key, of in own.client_keys.items() if key in needed}
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
     return {"fault": name, "at": ""} | length | needed | aims
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
 
-from chaos.spi import Settings
-from chaos_adapters.brokers.kafka import Kafka, Topic
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin._resource import ResourceType
+
+from chaos.errors import ClusterError
+from chaos.spi import Address, Settings
+from chaos_adapters.brokers.kafka import Kafka, Topic, server_settings
 
 NAMES = ("kafka-1", "kafka-2")
 
@@ -115,3 +122,39 @@ def test_the_topic_and_the_racks_are_compared_too() -> None:
     assert unheeded({}, {"broker.rack": ""}, racks=2) == [
         "kafka-2 should stand in rack b, and says none."
     ]
+
+
+class Young:
+    """An admin client of a cluster in which a topic was made a moment ago."""
+
+    def __init__(self, unknown: int) -> None:
+        self.unknown = unknown
+
+    def describe_configs(self, resources: list[Any], **_: Any) -> dict[Any, Future[Any]]:
+        """Of a topic it knows only after it was asked so often."""
+        answers: dict[Any, Future[Any]] = {}
+        for resource in resources:
+            answers[resource] = Future()
+            self.unknown -= resource.restype is ResourceType.TOPIC
+            if resource.restype is ResourceType.TOPIC and self.unknown >= 0:
+                error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+                answers[resource].set_exception(KafkaException(error))
+            else:
+                entry = SimpleNamespace(is_sensitive=False, value="1")
+                answers[resource].set_result({"x": entry})
+        return answers
+
+
+def test_a_topic_that_is_new_to_the_broker_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Metadata takes its time from broker to broker; for ever is too long."""
+    clients = {"kafka-1": Address("127.0.0.1", 1)}
+    monkeypatch.setattr(server_settings, "AdminClient", lambda _: Young(2))
+    assert server_settings.in_force(clients, "t", 5) == {
+        "kafka-1": {"x": "1"},
+        "stream": {"x": "1"},
+    }
+    monkeypatch.setattr(server_settings, "AdminClient", lambda _: Young(10_000))
+    with pytest.raises(ClusterError, match="the settings of a new topic"):
+        server_settings.in_force(clients, "t", 0.3)

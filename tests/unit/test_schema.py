@@ -141,6 +141,8 @@ BASE = {
         (("faults", 0, "target"), "all the brokers"),
         (("faults", 0), {"at": "5s", "fault": "process.kill"}),
         (("faults", 0), {"at": "5s", "target": "one"}),
+        (("faults", 0), {"at": "5s", "fault": "client.pause", "target": "leader(0)"}),
+        (("faults", 0), {"at": "5s", "fault": "client.pause", "target": "consumers-0"}),
         (("faults", 0), None),
         (("faults",), None),
         (("expect",), {"loss": {"max": "none"}}),

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain, repeat
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from chaos.errors import ClusterError
 from chaos.spi import Address, Settings
+from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka import versions
 from chaos_adapters.brokers.kafka.clients import bootstrap
 from chaos_adapters.brokers.kafka.topology import node_id
@@ -101,11 +103,27 @@ def in_force(
     found = {}
     for owner, future in asked.items():
         try:
-            entries: Mapping[str, Any] = future.result(timeout_s)
+            entries: Mapping[str, Any] = _entries(admin, wanted[owner], future, timeout_s)
         except (KafkaException, TimeoutError) as error:
             raise ClusterError(f"{owner} does not tell its settings: {error}") from error
         found[owner] = {name: _value(entry) for name, entry in sorted(entries.items())}
     return found
+
+
+def _entries(admin: AdminClient, resource: ConfigResource, first: Any, timeout_s: float) -> Any:  # noqa: ANN401
+    """The answer; a broker may not have heard yet of a topic that was made just now."""
+    futures = chain([first], repeat(None))
+
+    def ask() -> Any:  # noqa: ANN401
+        future = next(futures) or admin.describe_configs([resource])[resource]
+        try:
+            return future.result(timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+
+    return wait_until(ask, "the settings of a new topic", timeout_s)
 
 
 def _value(entry: Any) -> str:  # noqa: ANN401 - confluent_kafka's ConfigEntry
