@@ -44,18 +44,19 @@ CONSUMER_SETTINGS: Settings = {"most_fetched": 1000}
 
 _SOURCE_ROOT = Path(__file__).parents[3]
 _MISCHIEF = tuple(field.name for field in fields(Mischief))
-_WHY = {
-    "refuse": (Question.AVAILABILITY, "some messages are refused"),
-    "ghost": (Question.PHANTOMS, "some messages are refused and yet stored"),
-    "lose": (Question.LOSS, "some messages are acknowledged and not stored"),
-    "silent": (Question.AVAILABILITY, "some messages are stored and never answered"),
-    "repeat": (Question.DUPLICATION, "some messages are stored twice"),
-    "reorder": (Question.ORDERING, "some messages change places with the next one"),
-    "invent": (Question.PHANTOMS, "some messages that nobody sent are added"),
-    "damage": (Question.LOSS, "some messages are stored with a wrong byte"),
-    "redeliver": (Question.DUPLICATION, "some messages are delivered twice"),
-    "diverge": (Question.DIVERGENCE, "some messages are copied with a wrong byte"),
+_WHY: Mapping[str, tuple[str, Sequence[Question]]] = {
+    "refuse": ("some messages are refused", [Question.AVAILABILITY]),
+    "ghost": ("some messages are refused and yet stored", [Question.PHANTOMS]),
+    "lose": ("some messages are acknowledged and not stored", [Question.LOSS, Question.DIVERGENCE]),
+    "silent": ("some messages are stored and never answered", [Question.AVAILABILITY]),
+    "repeat": ("some messages are stored twice", [Question.DUPLICATION]),
+    "reorder": ("some messages change places with the next one", [Question.ORDERING]),
+    "invent": ("some messages that nobody sent are added", [Question.PHANTOMS]),
+    "damage": ("some messages are stored with a wrong byte", [Question.LOSS, Question.PHANTOMS]),
+    "redeliver": ("some messages are delivered twice", [Question.DUPLICATION]),
+    "diverge": ("some messages are copied with a wrong byte", [Question.DIVERGENCE]),
 }
+_FORGOTTEN = Question.LOSS, Question.DIVERGENCE
 
 
 @dataclass(frozen=True)
@@ -231,12 +232,13 @@ class Memory:
         """All the mischief that was asked for."""
         found = [
             Caveat(question, f"{name}={getattr(self, name)}", why)
-            for name, (question, why) in _WHY.items()
+            for name, (why, questions) in _WHY.items()
             if getattr(self, name)
+            for question in questions
         ]
         if not self.durable:
-            why = "a node that is killed forgets its messages"
-            found.append(Caveat(Question.LOSS, "durable=false", why))
+            why = "a node that is killed forgets its messages, and gives their positions again"
+            found += [Caveat(each, "durable=false", why) for each in _FORGOTTEN]
         return found
 
     def stored(
