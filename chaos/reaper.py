@@ -2,8 +2,8 @@
 
     python -m chaos.reaper CLUSTER_DIRECTORY
 
-The tool holds the other end of this process's standard input. The line `done` means that all is
-healed and cleaned up; the end of the stream without it means that the tool is dead.
+The tool holds the other end of this process's standard input: its end means that the tool is dead.
+When all is healed and cleaned up, the tool ends this process.
 """
 
 from __future__ import annotations
@@ -52,26 +52,19 @@ class Reaper:
         return self._process.pid
 
     def dismiss(self) -> None:
-        """All is cleaned up: let it end."""
-        if self._process.stdin and not self._process.stdin.closed:
-            try:
-                self._process.stdin.write(b"done\n")
-                self._process.stdin.close()
-            except BrokenPipeError:
-                pass  # it was killed; there is nothing left for it to do either
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
+        """All is cleaned up: end it. It only waits, or may still be starting on a busy machine, so
+        nothing is cut short."""
+        self._process.kill()
+        self._process.wait(10)
+        if self._process.stdin:
+            self._process.stdin.close()
 
 
 def main(directory: Path) -> int:
-    """Wait for the tool's end; heal and clean up when it did not say that this is done."""
+    """Wait for the tool's end, then heal and clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if "done" in sys.stdin.read():
-        return 0
+    sys.stdin.read()
     sys.stderr.write("the tool is gone: healing\n")
     store = open_store(directory, _LOCK_WITHIN_S)
     if store is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
@@ -42,20 +42,24 @@ READ_MESSAGES = 10_000
 PRODUCER_SETTINGS: Settings = {"timeout_s": 5.0, "most_open": 100_000}
 CONSUMER_SETTINGS: Settings = {"most_fetched": 1000}
 
+_SAY_WITHIN_S = 10.0
+"""How long a node may take to say how much it has: it is read when all nodes serve."""
+
 _SOURCE_ROOT = Path(__file__).parents[3]
 _MISCHIEF = tuple(field.name for field in fields(Mischief))
-_WHY = {
-    "refuse": (Question.AVAILABILITY, "some messages are refused"),
-    "ghost": (Question.PHANTOMS, "some messages are refused and yet stored"),
-    "lose": (Question.LOSS, "some messages are acknowledged and not stored"),
-    "silent": (Question.AVAILABILITY, "some messages are stored and never answered"),
-    "repeat": (Question.DUPLICATION, "some messages are stored twice"),
-    "reorder": (Question.ORDERING, "some messages change places with the next one"),
-    "invent": (Question.PHANTOMS, "some messages that nobody sent are added"),
-    "damage": (Question.LOSS, "some messages are stored with a wrong byte"),
-    "redeliver": (Question.DUPLICATION, "some messages are delivered twice"),
-    "diverge": (Question.DIVERGENCE, "some messages are copied with a wrong byte"),
+_WHY: Mapping[str, tuple[str, Sequence[Question]]] = {
+    "refuse": ("some messages are refused", [Question.AVAILABILITY]),
+    "ghost": ("some messages are refused and yet stored", [Question.PHANTOMS]),
+    "lose": ("some messages are acknowledged and not stored", [Question.LOSS, Question.DIVERGENCE]),
+    "silent": ("some messages are stored and never answered", [Question.AVAILABILITY]),
+    "repeat": ("some messages are stored twice", [Question.DUPLICATION]),
+    "reorder": ("some messages change places with the next one", [Question.ORDERING]),
+    "invent": ("some messages that nobody sent are added", [Question.PHANTOMS]),
+    "damage": ("some messages are stored with a wrong byte", [Question.LOSS, Question.PHANTOMS]),
+    "redeliver": ("some messages are delivered twice", [Question.DUPLICATION]),
+    "diverge": ("some messages are copied with a wrong byte", [Question.DIVERGENCE]),
 }
+_FORGOTTEN = Question.LOSS, Question.DIVERGENCE
 
 
 @dataclass(frozen=True)
@@ -231,12 +235,13 @@ class Memory:
         """All the mischief that was asked for."""
         found = [
             Caveat(question, f"{name}={getattr(self, name)}", why)
-            for name, (question, why) in _WHY.items()
+            for name, (why, questions) in _WHY.items()
             if getattr(self, name)
+            for question in questions
         ]
         if not self.durable:
-            why = "a node that is killed forgets its messages"
-            found.append(Caveat(Question.LOSS, "durable=false", why))
+            why = "a node that is killed forgets its messages, and gives their positions again"
+            found += [Caveat(each, "durable=false", why) for each in _FORGOTTEN]
         return found
 
     def stored(
@@ -248,7 +253,7 @@ class Memory:
         """
         deadline = time.monotonic() + timeout_s
         # A node that is down may not use up the time of the others.
-        look = ask(clients, _to_all(clients, {"op": "streams"}), timeout_s / 2)
+        look = _look(clients, clients, timeout_s)
         ends = []
         for node, (head, _) in look.items():
             for number, end in head["streams"].get(stream.name, {}).items():
@@ -268,10 +273,15 @@ class Memory:
         """Every message is a piece of its own. A copy is waited for until it is as long as what it
         is a copy of was when this began."""
         deadline = time.monotonic() + timeout_s
-        owners, followers = self._owners(stream), self._followers(stream)
-        look = ask(clients, _to_all(clients, {"op": "streams"}), timeout_s / 2)
-        for number, owner in enumerate(owners):
-            if node not in (owner, *followers[number]) or owner not in look:
+        followers = self._followers(stream)
+        owners = {
+            number: owner
+            for number, owner in enumerate(self._owners(stream))
+            if node in (owner, *followers[number])
+        }
+        look = _look(clients, owners.values(), timeout_s)
+        for number, owner in owners.items():
+            if owner not in look:
                 continue
             end, read = look[owner][0]["streams"].get(stream.name, {}).get(str(number), 0), 0
             while read < end and time.monotonic() < deadline:
@@ -296,6 +306,14 @@ class Memory:
 
 def _to_all(clients: Mapping[str, Address], request: Head) -> dict[str, Head]:
     return dict.fromkeys(clients, request)
+
+
+def _look(
+    clients: Mapping[str, Address], nodes: Iterable[str], timeout_s: float
+) -> Mapping[str, tuple[Head, bytes]]:
+    """What nodes say about their streams; one that is down is not in it."""
+    requests: dict[str, Head] = {name: {"op": "streams"} for name in nodes}
+    return ask(clients, requests, min(_SAY_WITHIN_S, timeout_s / 2))
 
 
 def _read(
