@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,14 @@ def chaos(*arguments: str, timeout_s: float = RUN_WITHIN_S) -> subprocess.Comple
         [*CHAOS, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False,
         cwd=ROOT,
     )  # fmt: skip
+
+
+def within(timeout_s: float, what: str, look: Callable[[], object]) -> None:
+    """Look until it is there; a test fails when it is not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.1)  # bounded by the deadline above
 
 
 def why_no_docker() -> str:
