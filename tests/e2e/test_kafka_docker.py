@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.kafka_reader import acknowledged, stored
 from tests.e2e.tools import CHAOS, ROOT, Run, chaos, needs_docker, within
+from tests.e2e.unsafe import assert_named_exactly
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(500), needs_docker]
 DOCKER = ("--runtime", "docker", "--keep")
@@ -44,11 +45,7 @@ def test_safe_settings_survive_a_cut_off_leader(run: Run) -> None:
 
 def test_acks_1_loses_exactly_what_the_verdict_names(run: Run) -> None:
     """FAIL, as with plain processes."""
-    ran = run("kafka/unsafe/acks-1.yaml", *DOCKER)
-    assert ran.code == 1, ran.output
-    missing = acknowledged(ran.directory) - stored(ran.directory, partitions=1)
-    assert missing
-    assert ran.evidence("lost") == missing
+    assert_named_exactly(run("kafka/unsafe/acks-1.yaml", *DOCKER))
 
 
 def test_everything_published_is_on_loopback() -> None:

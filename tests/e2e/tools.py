@@ -39,9 +39,15 @@ class Ran:
 
     def evidence(self, kind: str) -> set[tuple[int, int]]:
         """(producer, sequence) of every anomaly of a kind."""
+        return {(row["producer"], row["sequence"]) for row in self._evidence(kind)}
+
+    def places(self, kind: str) -> set[tuple[int, int]]:
+        """(partition, offset) of every anomaly of a kind."""
+        return {(row["partition"], row["offset"]) for row in self._evidence(kind)}
+
+    def _evidence(self, kind: str) -> list[dict[str, Any]]:
         lines = (self.directory / "evidence.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        return {(row["producer"], row["sequence"]) for row in rows if row["kind"] == kind}
+        return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The events of a kind."""

@@ -46,7 +46,7 @@ def test_a_freezer_that_is_too_busy_is_tried_again(monkeypatch: pytest.MonkeyPat
 def test_any_other_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the daemon's words, and nothing is tried again."""
     refused = Container(["no space left on device", BUSY])
-    with pytest.raises(ClusterError, match="pause kafka-1: .*no space left"):
+    with pytest.raises(ClusterError, match=r"pause kafka-1: .*no space left"):
         node(monkeypatch, refused).pause()
     assert refused.reasons == [BUSY]
 
