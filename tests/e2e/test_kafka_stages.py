@@ -129,7 +129,7 @@ def test_stages_are_what_the_brokers_say(ran: Ran, record_property: Any) -> None
     assert {pair.name.split(",")[0] for pair in found} == {
         "new leader chosen", "suspected by the cluster", "in-sync set whole",
     }  # fmt: skip
-    # Elsewhere the leader stayed: it appended at once, and acknowledged when it was alone in sync.
+    # Elsewhere the leader stayed: it appended at once and waited for the in-sync set to shrink.
     acked = [first_acknowledged(ran, 0)]
     for pair in [*found, *acked]:
         record_property(pair.name, str(pair))
