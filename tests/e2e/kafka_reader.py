@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +77,21 @@ def _identity(body: bytes) -> tuple[int, int]:
 
 def acknowledged(run_directory: Path) -> set[tuple[int, int]]:
     """(producer, sequence) of all sends on record as acknowledged."""
-    found: set[tuple[int, int]] = set()
+    return {(producer, sequence) for producer, sequence, _, _ in _acknowledged(run_directory)}
+
+
+def acknowledged_twice(run_directory: Path) -> set[tuple[int, int]]:
+    """(partition, offset) of the positions at which more than one send was acknowledged."""
+    times = Counter((partition, offset) for _, _, partition, offset in _acknowledged(run_directory))
+    return {place for place, count in times.items() if count > 1}
+
+
+def _acknowledged(run_directory: Path) -> Iterator[tuple[int, int, int, int]]:
+    """Producer, sequence, partition, offset."""
     for path in (run_directory / "history").glob("producer-*.sends.arrow"):
         producer = int(path.name.split(".")[0].removeprefix("producer-"))
         table: Any = pa.ipc.open_stream(path).read_all()
-        for sequence, outcome in zip(
-            table["sequence"].to_pylist(), table["outcome"].to_pylist(), strict=True
-        ):
+        names = ("outcome", "sequence", "partition", "offset")
+        for outcome, *rest in zip(*(table[name].to_pylist() for name in names), strict=True):
             if outcome == 1:
-                found.add((producer, sequence))
-    return found
+                yield producer, *rest

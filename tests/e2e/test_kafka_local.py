@@ -10,6 +10,7 @@ import pytest
 from chaos_adapters.brokers.kafka.versions import locked
 from tests.e2e.kafka_reader import acknowledged, stored
 from tests.e2e.tools import Run, chaos
+from tests.e2e.unsafe import assert_named_exactly
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 LOCAL = ("--runtime", "local", "--keep")
@@ -31,14 +32,7 @@ def test_safe_settings_survive_a_killed_leader(run: Run) -> None:
 
 def test_acks_1_loses_exactly_what_the_verdict_names(run: Run) -> None:
     """FAIL, labelled with the setting; the evidence is what the partition really lacks."""
-    ran = run("kafka/unsafe/acks-1.yaml", *LOCAL)
-    assert ran.code == 1, ran.output
-    missing = acknowledged(ran.directory) - stored(ran.directory, partitions=1)
-    assert missing, "nothing was lost: the experiment shows nothing"
-    assert ran.evidence("lost") == missing
-    answer = next(q for q in ran.verdict["questions"] if q["name"] == "loss")
-    assert answer["label"] == "unsafe setting"
-    assert any("acks=1" in caveat["setting"] for caveat in answer["caveats"])
+    assert_named_exactly(run("kafka/unsafe/acks-1.yaml", *LOCAL))
 
 
 @pytest.mark.full

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,15 @@ class Ran:
 
     def evidence(self, kind: str) -> set[tuple[int, int]]:
         """(producer, sequence) of every anomaly of a kind."""
+        return {(row["producer"], row["sequence"]) for row in self._evidence(kind)}
+
+    def places(self, kind: str) -> set[tuple[int, int]]:
+        """(partition, offset) of every anomaly of a kind."""
+        return {(row["partition"], row["offset"]) for row in self._evidence(kind)}
+
+    def _evidence(self, kind: str) -> list[dict[str, Any]]:
         lines = (self.directory / "evidence.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        return {(row["producer"], row["sequence"]) for row in rows if row["kind"] == kind}
+        return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The events of a kind."""
@@ -57,6 +64,14 @@ def chaos(*arguments: str, timeout_s: float = RUN_WITHIN_S) -> subprocess.Comple
         [*CHAOS, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False,
         cwd=ROOT,
     )  # fmt: skip
+
+
+def within(timeout_s: float, what: str, look: Callable[[], object]) -> None:
+    """Look until it is there; a test fails when it is not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.1)  # bounded by the deadline above
 
 
 def why_no_docker() -> str:

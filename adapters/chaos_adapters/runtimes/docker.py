@@ -44,6 +44,8 @@ from chaos_adapters.runtimes.ports import reserve
 
 _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
+_FROZEN_WITHIN_S = 10.0
+_NOT_FROZEN = "unable to freeze"
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
@@ -132,9 +134,19 @@ class DockerNode:
             self._act("kill", lambda container: container.kill("SIGKILL"), NodeState.DEAD)
 
     def pause(self) -> None:
-        """The freezer of its control group."""
+        """The freezer of its control group. It may not get hold of all threads on a busy machine;
+        then runc thaws them, and leaves it to us to try again (opencontainers/runc#4388)."""
         if self.state() is NodeState.RUNNING:
+            wait_until(self._freeze, f"the freezer to get hold of {self.name}", _FROZEN_WITHIN_S)
+
+    def _freeze(self) -> bool:
+        try:
             self._act("pause", lambda container: container.pause(), NodeState.PAUSED)
+        except ClusterError as error:
+            if _NOT_FROZEN not in str(error):
+                raise
+            return False
+        return True
 
     def resume(self) -> None:
         """Thaw."""
