@@ -232,19 +232,6 @@ def client_pattern(of: str) -> str:
     return rf"^\s*(?:{'|'.join([*words, *named])})\s*$"
 
 
-def client_words(of: str) -> list[str]:
-    """Targets in every load: one client of each role that fits, then all of it."""
-    roles = [role for role in CLIENT_ROLES if of in ("clients", f"{role}s")]
-    return [spelled for role in reversed(roles) for spelled in (role, f"{role}s", f"{role}-0")]
-
-
-def client_pattern(of: str) -> str:
-    """What a target of clients looks like, for editors."""
-    roles = "|".join(role for role in CLIENT_ROLES if of in ("clients", f"{role}s"))
-    everybody = "clients|" if of == "clients" else ""
-    return rf"^\s*(?:{everybody}(?:{roles})(?:s|-[0-9]+)?)\s*$"
-
-
 def resolve_clients(text: str, names: Sequence[str], random: Random) -> tuple[str, ...]:
     """The clients that a target means, in their order. Raises FaultError when there are none."""
     text = text.strip()
