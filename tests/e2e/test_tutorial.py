@@ -20,5 +20,5 @@ def test_it_can_be_followed(tmp_path: Path) -> None:
         "unsafe setting: acks=1",
     ):  # fmt: skip
         assert part in printed
-    assert '"lost"' in printed
+    assert '"kind":"lost"' in printed
     assert (tmp_path / "report.xml").is_file()
