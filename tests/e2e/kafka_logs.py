@@ -26,17 +26,26 @@ def fenced(run_directory: Path, node: int, after_ms: float) -> int:
     return next(at for at, _ in lines(run_directory, pattern) if at > after_ms)
 
 
-def led_anew(run_directory: Path, topic: str, partition: int, after_ms: float) -> int:
-    """When the first broker took over a new leader epoch of a partition from the metadata log."""
-    pattern = rf"(Leader|Follower) {topic}-{partition} .*starts at leader epoch [1-9]"
+def taken_over(run_directory: Path, after_ms: float) -> int:
+    """When the first broker took over other leaders, or other in-sync sets, from the metadata log.
+
+    It tells them from then on, and acts on them next, partition by partition: on a busy machine
+    it is hundreds of ms later that it logs "starts at leader epoch" of the last one.
+    """
+    pattern = r"Transitioning \d+ partition\(s\) to local (leaders|followers)"
     return next(at for at, _ in lines(run_directory, pattern) if at > after_ms)
 
 
 def in_sync(run_directory: Path, topic: str, partition: int, replicas: int, after_ms: float) -> int:
-    """When the leader took over from the metadata log that the in-sync set is whole; the last time.
+    """When the first broker took over from the metadata log that the in-sync set is whole; the last
+    time.
 
-    It says so for every change of the set, as it leads already: "Skipped the become-leader ...".
+    Each says so for every change of the set: "Skipped the become-follower state change for ...".
     """
-    whole = rf"isr=\[(\d+, ){{{replicas - 1}}}\d+\]"
-    pattern = rf"become-leader state change for {topic}-{partition} .*{whole}"
-    return [at for at, _ in lines(run_directory, pattern) if at > after_ms][-1]
+    whole = rf"isr=\[(\d+, ){{{replicas - 1}}}\d+\].*partitionEpoch=(\d+)"
+    pattern = rf"become-(leader|follower) state change for {topic}-{partition} .*{whole}"
+    first: dict[int, int] = {}
+    for at, text in lines(run_directory, pattern):
+        if at > after_ms:
+            first.setdefault(int(text.split("partitionEpoch=")[1].split(",")[0]), at)
+    return first[max(first)]

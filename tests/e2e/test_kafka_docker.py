@@ -88,12 +88,26 @@ def test_down_leaves_nothing() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("experiment", [
     "broker-down.yaml", "kafka/broker-pause.yaml", "kafka/controller-down.yaml",
-    "kafka/dedicated-controllers.yaml", "kafka/rack-down.yaml",
+    "kafka/dedicated-controllers.yaml", "kafka/rack-down.yaml", "kafka/drill-broker-2.yaml",
 ])  # fmt: skip
 def test_safe_experiments_pass(run: Run, experiment: str) -> None:
     """What passes as plain processes passes in containers."""
     ran = run(experiment, "--runtime", "docker")
     assert ran.code == 0, ran.output
+
+
+@pytest.mark.full
+def test_the_active_controller_is_parted_from_its_peers(run: Run) -> None:
+    """PASS, as no message goes through it. Six nodes have thirty links to each other, and clients
+    three: ten are cut, the others answer meanwhile, and all do after it."""
+    fault = "{at: 5s, for: 15s, fault: network.partition, isolate: controller, from: peers}"
+    ran = run("kafka/dedicated-controllers.yaml", "--runtime", "docker", "--set",
+              f"faults=[{fault}]")  # fmt: skip
+    assert ran.code == 0, ran.output
+    (about,) = ran.verdict["faults"]
+    assert about["on"]["cut links that answer"] == 0
+    assert about["on"]["other links that answer"] == about["on"]["other links"] == 23
+    assert about["after"]["cut links that answer"] == about["after"]["links cut"] == 10
 
 
 def _events(runs: Path) -> list[str]:
