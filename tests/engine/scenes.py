@@ -17,12 +17,12 @@ import psutil
 from drive import Plan
 
 from chaos import verdict
-from chaos.facts import Story, read_story
+from chaos.facts import FaultStory, Story, read_story
 from chaos.history.events import read_events
 from chaos.history.reader import streams
 from chaos.judge import judge
 from chaos.run.directory import read_experiment
-from chaos.spi import Json
+from chaos.spi import Json, Verdict
 from chaos.verdict import Answer, Document, Evidence
 from chaos_adapters.brokers.memory.wire import Frames, split
 
@@ -218,6 +218,20 @@ class Seen:
     def phases(self) -> list[str]:
         """The phases in their order."""
         return [event["phase"] for event in self.events if event["kind"] == "phase"]
+
+
+def faults(seen: Seen) -> list[FaultStory]:
+    """The faults of a run, as its events tell them."""
+    return list(seen.story.faults.values())
+
+
+def is_unknown(seen: Seen, why: str) -> None:
+    """Neither PASS nor FAIL, for this reason, and everything is healed and gone."""
+    assert seen.status == 3, seen.output
+    assert seen.document.verdict is Verdict.UNKNOWN
+    assert any(why in reason for reason in seen.document.preconditions), seen.document.reasons
+    assert seen.gone_after_s is not None, seen.left
+    assert seen.document.healed
 
 
 def answer(document: Document, name: str) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,16 @@ Play = Callable[[Any], Seen]
 def fault(name: str, target: str, at_s: float = 3.0, for_s: float = 1.0, **more: Any) -> Json:
     """One fault of an experiment."""
     return {"at": f"{at_s}s", "for": f"{for_s}s", "fault": name, "target": target, **more}
+
+
+def quick(scenes: Sequence[Scene]) -> Sequence[Any]:
+    """These; the ones that hardly differ from their neighbours under `scripts/test --full` only."""
+    return [
+        pytest.param(each, marks=pytest.mark.full)
+        if each.name.endswith(("slow", "throws"))
+        else each
+        for each in scenes
+    ]
 
 
 def load(*, producers: Json | None = None, consumers: Json | None = None) -> Json:
@@ -154,7 +164,7 @@ BURIED = [
 ]
 
 
-@pytest.mark.parametrize("scene", BURIED, ids=str)
+@pytest.mark.parametrize("scene", quick(BURIED), ids=str)
 def test_what_cannot_be_handled_is_dead_lettered(scene: Scene, played: Play) -> None:
     """All that is poisoned and nothing else; what is behind it is handled."""
     seen = played(scene)
@@ -229,7 +239,7 @@ STOPPED = [
 ]
 
 
-@pytest.mark.parametrize("scene", KILLED, ids=str)
+@pytest.mark.parametrize("scene", quick(KILLED), ids=str)
 def test_a_tool_that_is_killed_leaves_no_client_behind(scene: Scene, played: Play) -> None:
     """Frozen ones are let go and end, busy ones end in the middle of a message."""
     seen = played(scene)
@@ -237,7 +247,7 @@ def test_a_tool_that_is_killed_leaves_no_client_behind(scene: Scene, played: Pla
     assert seen.gone_after_s is not None, seen.left
 
 
-@pytest.mark.parametrize("scene", STOPPED, ids=str)
+@pytest.mark.parametrize("scene", quick(STOPPED), ids=str)
 def test_a_tool_that_is_stopped_heals_its_clients(scene: Scene, played: Play) -> None:
     """Healed, nothing left, and a verdict that says that the run was interrupted."""
     seen = played(scene)

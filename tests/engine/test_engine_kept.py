@@ -11,7 +11,17 @@ from typing import Any
 import psutil
 import pytest
 from drive import Plan
-from scenes import Playing, Scene, Seen, clusters, experiment, nodes, step, streams_of
+from scenes import (
+    ENDS_WITHIN_S,
+    Playing,
+    Scene,
+    Seen,
+    clusters,
+    experiment,
+    nodes,
+    step,
+    streams_of,
+)
 
 from chaos.spi import Json, Verdict
 
@@ -240,6 +250,68 @@ def test_a_run_does_not_need_its_reaper(scene: Scene, played: Callable[[Any], Se
     assert seen.status == 0, seen.output
     assert seen.document.verdict is Verdict.PASS
     assert seen.gone_after_s is not None, seen.left
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """A run that died with its reaper while its clients were frozen, and `chaos down` after it."""
+
+    name: str = "let-go"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def play(self, directory: Path) -> tuple[list[str], Seen, Seen]:
+        """The states of what the death left, what `chaos down` said, what is left after it."""
+        fault = {"at": "3s", "for": "20s", "fault": "client.pause", "target": "clients"}
+        scene = run("dies", experiment=experiment(fault), plan=DIED)
+        with scene.begun(directory) as dies:
+            dies.tool.wait(ENDS_WITHIN_S)
+            states = [process.status() for process in dies.processes()]
+            with Scene("down", command=("down",)).begun(directory) as down:
+                return states, down.ended(), dies.ended()
+
+
+@pytest.mark.parametrize("scene", [LetGo()], ids=str)
+def test_clients_that_a_death_left_frozen_are_let_go(
+    scene: LetGo, played: Callable[[LetGo], tuple[list[str], Seen, Seen]]
+) -> None:
+    """They cannot see that the tool is gone; whoever heals the cluster lets them end."""
+    states, down, after = played(scene)
+    assert states.count(psutil.STATUS_STOPPED) == 2
+    assert down.status == 0, down.output
+    assert "let producer-0 go on" in down.output
+    assert after.gone_after_s is not None, after.left
+    assert after.left == []
+
+
+DEAD_LETTERS = experiment(
+    {"at": "3s", "for": "1s", "fault": "message.poison", "target": "producers", "every": 40,
+     "kind": "throws"},
+    load={"producers": {"rate": "200/s"}, "consumers": {"dead_letter": True, "retries": 0}},
+)  # fmt: skip
+BURIED = Series(
+    "buried",
+    [run("first", experiment=DEAD_LETTERS), run("second", experiment=DEAD_LETTERS)],
+)
+
+
+@pytest.mark.parametrize("scene", [BURIED], ids=str)
+def test_dead_letters_of_one_run_are_none_of_the_next(scene: Series, played: Play) -> None:
+    """The dead-letter stream goes with its run."""
+    first, second = played(scene)
+    passes(first, second)
+    assert second.cluster["reused"]
+    assert first.streams.isdisjoint(second.streams)
+    assert {name.endswith("-dlt") for name in second.streams} == {True, False}
+    poisoned = [row for row in second.seen.rows("stored") if row["kind"]]
+    assert poisoned
+    assert identities(second.seen.rows("dead")) == identities(poisoned)
+
+
+def identities(rows: Sequence[Json]) -> set[tuple[int, int]]:
+    """Producer and number of each message."""
+    return {(row["producer"], row["sequence"]) for row in rows}
 
 
 STICKY = experiment(cluster={"broker": "test.sticky"})

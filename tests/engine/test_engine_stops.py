@@ -28,23 +28,28 @@ def stop(name: str, at: str, number: str, setup: Any = FROZEN, turn: int = 1) ->
     return Scene(name, setup, Plan(at=at, turn=turn, do=(f"tool:{number}",)))
 
 
+def rare(name: str, at: str, number: str, setup: Any = FROZEN, turn: int = 1) -> Any:
+    """One that is left to `scripts/test --full`, as it hardly differs from its neighbours."""
+    return pytest.param(stop(name, at, number, setup, turn), marks=pytest.mark.full)
+
+
 SHORT = experiment(step("process.pause"))
 STOPS = [
     stop("run-directory", "after chaos.run.engine:create", "INT"),
     stop("cluster-directory", "after chaos.run.provision:create", "TERM"),
     stop("node-not-on-record", f"after {LOCAL}:_spawn", "INT"),
     stop("waiting-for-readiness", "event phase=ready", "TERM"),
-    stop("preparing", "event phase=prepare", "INT"),
+    rare("preparing", "event phase=prepare", "INT"),
     stop("workers-started", "after chaos.load.workers:Crew._start", "TERM", turn=2),
     stop("warm-up", "event phase=warm-up", "INT"),
-    stop("baseline", "event kind=rates", "TERM", turn=3),
+    rare("baseline", "event kind=rates", "TERM", turn=3),
     stop("undo-recorded", "after chaos.undo:UndoLog.record", "INT"),
     stop("pause-proved", "event kind=fault what=effect", "TERM"),
     stop("kill-proved", "event kind=fault what=effect", "INT", DEAD),
     stop("rolling", f"before {LOCAL}:LocalNode.start", "TERM", ROLLING, turn=3),
     stop("between-two", f"after {RESTART}._restart", "INT", ROLLING),
     stop("healing", "event kind=fault what=heal", "INT", SHORT),
-    stop("settling", "event phase=settle", "TERM", SHORT),
+    rare("settling", "event phase=settle", "TERM", SHORT),
     stop("draining", "event phase=drain", "INT", SHORT),
     stop("reading-back", "event phase=read-back", "TERM", SHORT),
 ]

@@ -252,7 +252,6 @@ class Memory:
         Raises DeadlineExceeded at the end when a node did not say how much it has.
         """
         deadline = time.monotonic() + timeout_s
-        # A node that is down may not use up the time of the others.
         look = _look(clients, clients, timeout_s)
         ends = []
         for node, (head, _) in look.items():
@@ -265,7 +264,8 @@ class Memory:
         yield from ends
         if len(ends) < stream.partitions:
             silent = ", ".join(node for node in clients if node not in look)
-            raise DeadlineExceeded("reading the stream back", timeout_s, f"no answer from {silent}")
+            waited_s = _patience_s(timeout_s)
+            raise DeadlineExceeded("reading the stream back", waited_s, f"no answer from {silent}")
 
     def held(
         self, node: str, clients: Mapping[str, Address], stream: MemoryStream, timeout_s: float
@@ -313,7 +313,12 @@ def _look(
 ) -> Mapping[str, tuple[Head, bytes]]:
     """What nodes say about their streams; one that is down is not in it."""
     requests: dict[str, Head] = {name: {"op": "streams"} for name in nodes}
-    return ask(clients, requests, min(_SAY_WITHIN_S, timeout_s / 2))
+    return ask(clients, requests, _patience_s(timeout_s))
+
+
+def _patience_s(timeout_s: float) -> float:
+    """A node that is down may not use up the time of the others."""
+    return min(_SAY_WITHIN_S, timeout_s / 2)
 
 
 def _read(
