@@ -94,6 +94,8 @@ class Story:
     """When clients were started in the place of others."""
     crashed: dict[str, int] = field(default_factory=dict)
     """When clients were killed by a fault."""
+    supplanted: dict[str, int] = field(default_factory=dict)
+    """When a fault put others in the place of clients that stood still."""
     phase: str = ""
     interrupted: str = ""
     errors: list[str] = field(default_factory=list)
@@ -149,8 +151,10 @@ class Story:
             self.leaders.setdefault(int(partition), []).append((event["time_ns"], leader))
 
     def _on_client(self, event: Json) -> None:
-        if event["what"] in ("started", "crashed"):
+        if event["what"] in ("started", "crashed", "supplanted"):
             getattr(self, event["what"])[event["client"]] = event["time_ns"]
+        elif event["what"] == "fenced" and event["client"] not in self.supplanted:
+            self.failed_clients.append(f"{event['client']}: {event['why']}, and no fault did that")
         elif event["what"] == "error":
             self.failed_clients.append(f"{event['client']}: {event.get('why', 'no reason given')}")
 
@@ -231,9 +235,10 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
 def _lives(story: Story) -> Mapping[str, tuple[int, int]]:
     from_ns = story.load_started_ns or story.started_ns
     until_ns = story.load_ended_ns or story.last_ns
+    ended = story.crashed | story.supplanted
     return {
-        client: (story.started.get(client, from_ns), story.crashed.get(client, until_ns))
-        for client in sorted({*story.started, *story.crashed})
+        client: (story.started.get(client, from_ns), ended.get(client, until_ns))
+        for client in sorted({*story.started, *ended})
     }
 
 

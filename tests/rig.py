@@ -90,6 +90,24 @@ class FakeClient(FakeNode):
 
     everybody: dict[str, FakeClient] = field(default_factory=dict)
     stats: dict[str, Any] = field(default_factory=dict)
+    old: NodeState | None = None
+
+    def supplant(self) -> None:
+        if self.old is None:
+            self.trouble(f"before supplant {self.name}")
+            self.acts.append("supplant")
+            if "supplant" not in self.deaf:
+                self.old, self.now = self.now, NodeState.RUNNING
+            self.trouble(f"after supplant {self.name}")
+
+    def zombie(self) -> NodeState | None:
+        self.trouble(f"looking at {self.name}")
+        return self.old
+
+    def resume(self) -> None:
+        super().resume()
+        if self.old is NodeState.PAUSED and "resume" not in self.deaf:
+            self.old = NodeState.RUNNING
 
     def order(self, **what: Any) -> None:
         self.trouble(f"before order {self.name}")
@@ -116,6 +134,7 @@ class FakeClient(FakeNode):
     def left_on(self) -> list[str]:
         """What it does out of order."""
         asked = [self.name for name in ("slow_s", "poison") if self.stats.get(name)]
+        asked += [f"zombie of {self.name} paused"] if self.old is NodeState.PAUSED else []
         return asked if self.now == "running" else [f"{self.name} {self.now}", *asked]
 
 

@@ -19,8 +19,8 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
     group        state, members, lag by partition: the consumers' group as the cluster sees it
     settings     in_force: by whom they belong to, as read back from the cluster
     node         node, what: consequence (it ended by itself) | restarted
-    client       client, what: ready | error | fenced | exit | crashed (by a fault) | started; why;
-                 after: the client in whose place it was started
+    client       client, what: ready | error | fenced | exit | started | crashed, supplanted (by a
+                 fault); why; after: the client in whose place it was started
     drain        what: deadline; seconds
     note         text: something that people may want to know
     interrupted  why

@@ -24,18 +24,23 @@ class LoadClient:
     def __init__(self, worker: Worker, crew: Crew) -> None:
         self.name, self._worker, self._crew = worker.name, worker, crew
         self._gone: Worker | None = None
+        self._zombie: Worker | None = None
 
     def state(self) -> NodeState:
         """See spi.Client."""
-        worker = self._worker
-        if not worker.alive:
-            return NodeState.DEAD
-        try:
-            if is_frozen(psutil.Process(worker.pid)):
-                return NodeState.PAUSED
-        except psutil.Error:
-            return NodeState.DEAD
-        return NodeState.RUNNING if worker.ready else NodeState.DEAD
+        return _state(self._worker)
+
+    def zombie(self) -> NodeState | None:
+        """See spi.Client."""
+        return None if self._zombie is None else _state(self._zombie)
+
+    def supplant(self) -> None:
+        """See spi.Client."""
+        if self._zombie is None:
+            self._zombie = self._gone = self._worker
+            self._crew.supplant(self._worker)
+            self._worker = self._crew.replace(self._worker)
+        self.start()
 
     def start(self) -> None:
         """See spi.Client. One that came up and is not connected yet is waited for."""
@@ -59,18 +64,16 @@ class LoadClient:
 
     def pause(self) -> None:
         """See spi.Client."""
-        self._signal(psutil.Process.suspend)
+        _signal(self._worker, psutil.Process.suspend)
         what = f"{self._worker.name} to be frozen"
         wait_until(lambda: self.state() is NodeState.PAUSED, what, _ACTS_WITHIN_S, every_s=0.01)
 
     def resume(self) -> None:
         """See spi.Client."""
-        if self.state() is NodeState.PAUSED:
-            self._signal(psutil.Process.resume)
-            what = f"{self._worker.name} to go on"
-            wait_until(
-                lambda: self.state() is not NodeState.PAUSED, what, _ACTS_WITHIN_S, every_s=0.01
-            )
+        for worker in filter(None, (self._zombie, self._worker)):
+            if _state(worker) is NodeState.PAUSED:
+                _signal(worker, psutil.Process.resume)
+                _await_awake(worker)
 
     def order(self, **what: Any) -> None:  # noqa: ANN401 - whatever JSON can say
         """See spi.Client."""
@@ -80,13 +83,30 @@ class LoadClient:
         """See spi.Client."""
         return self._worker.stats
 
-    def _signal(self, act: Callable[[psutil.Process], None]) -> None:
-        if not self._worker.alive:
-            raise ClusterError(f"{self._worker.name} is dead")
-        try:
-            act(psutil.Process(self._worker.pid))
-        except psutil.Error as error:
-            raise ClusterError(f"{self._worker.name}: {error}") from error
+
+def _state(worker: Worker) -> NodeState:
+    if not worker.alive:
+        return NodeState.DEAD
+    try:
+        if is_frozen(psutil.Process(worker.pid)):
+            return NodeState.PAUSED
+    except psutil.Error:
+        return NodeState.DEAD
+    return NodeState.RUNNING if worker.ready else NodeState.DEAD
+
+
+def _await_awake(worker: Worker) -> None:
+    what = f"{worker.name} to go on"
+    wait_until(lambda: _state(worker) is not NodeState.PAUSED, what, _ACTS_WITHIN_S, every_s=0.01)
+
+
+def _signal(worker: Worker, act: Callable[[psutil.Process], None]) -> None:
+    if not worker.alive:
+        raise ClusterError(f"{worker.name} is dead")
+    try:
+        act(psutil.Process(worker.pid))
+    except psutil.Error as error:
+        raise ClusterError(f"{worker.name}: {error}") from error
 
 
 def clients_of(crew: Crew) -> Mapping[str, LoadClient]:

@@ -34,7 +34,7 @@ class Worker:
         self.from_ns: int | None = None
         """When its first message is due, or when it was started; see `Crew.due`."""
         self.until_ns: int | None = None
-        """When a fault killed it."""
+        """When a fault killed it, or put another one in its place."""
         self.stats: Json = {}
         self.done: Json | None = None
         self._events = events
@@ -178,8 +178,14 @@ class Crew:
             worker.from_ns = start_ns
             worker.tell(go=start_ns)
 
+    def supplant(self, worker: Worker) -> None:
+        """From now on another one has its place, whatever it still does."""
+        worker.until_ns = now_ns()
+        self._events.add("client", client=worker.name, what="supplanted", time_ns=worker.until_ns)
+
     def replace(self, gone: Worker) -> Worker:
-        """Start another worker in the place of one that a fault killed; it is not connected yet."""
+        """Start another worker in the place of one that a fault killed or supplanted; it is not
+        connected yet."""
         with self._lock:
             peers = self.producers if gone.role == "producer" else self.consumers
             worker = self._start(gone.role, len(peers), gone.place)

@@ -145,7 +145,13 @@ class Client(Protocol):
         """Freeze it (SIGSTOP)."""
 
     def resume(self) -> None:
-        """Undo `pause`."""
+        """Undo `pause`, of the incarnation that was supplanted too."""
+
+    def supplant(self) -> None:
+        """Put a new, connected incarnation beside one that stands still and is not dead."""
+
+    def zombie(self) -> NodeState | None:
+        """What the process of the supplanted incarnation does now; None: there was none."""
 
     def order(self, **what: Any) -> None:  # noqa: ANN401 - whatever JSON can say
         """Have it behave differently from now on, as the workers of `chaos.load` know it."""

@@ -107,9 +107,13 @@ class KafkaProducer:
         self._sink.failed(sequence, where, now_ns(), outcome, error.name())
 
     def poll(self, timeout_s: float) -> None:
-        """Delivery reports are called back from here."""
-        self.client.poll(timeout_s)
-        self._tell()
+        """Delivery reports are called back from here, and a fatal error is raised. ClusterError."""
+        try:
+            self.client.poll(timeout_s)
+        except KafkaException as error:
+            raise ClusterError(f"Kafka producer: {error.args[0]}") from error
+        finally:
+            self._tell()
 
     def _tell(self) -> None:
         """Pass on what was reported. All of it is dated now, later than it was known by what the

@@ -140,14 +140,22 @@ class TransactionalProducer:
     def poll(self, timeout_s: float) -> None:
         """Reports come in, and what is full comes to its end. Raises Fenced, ClusterError."""
         if self._stage in (_Stage.IDLE, _Stage.OPEN):
-            self._producer.poll(timeout_s)
+            self._poll(timeout_s)
             return
         if self._stage is _Stage.FLUSHING:
-            self._producer.poll(min(timeout_s, _TRY_S) or 0.001)
+            self._poll(min(timeout_s, _TRY_S) or 0.001)
             if len(self._client):
                 return
             self._stage = _Stage.ENDING
         self._end()
+
+    def _poll(self, timeout_s: float) -> None:
+        try:
+            self._producer.poll(timeout_s)
+        except ClusterError as error:
+            if isinstance(error.__cause__, KafkaException):
+                raise self._hopeless(error.__cause__.args[0]) from error
+            raise
 
     def close(self, timeout_s: float) -> None:
         """End the open transaction, whatever its size."""
