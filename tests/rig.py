@@ -93,12 +93,11 @@ class FakeClient(FakeNode):
     old: NodeState | None = None
 
     def supplant(self) -> None:
-        if self.old is None:
-            self.trouble(f"before supplant {self.name}")
-            self.acts.append("supplant")
-            if "supplant" not in self.deaf:
-                self.old, self.now = self.now, NodeState.RUNNING
-            self.trouble(f"after supplant {self.name}")
+        self.trouble(f"before supplant {self.name}")
+        self.acts.append("supplant")
+        if self.now is NodeState.PAUSED and "supplant" not in self.deaf:
+            self.old, self.now = self.now, NodeState.RUNNING
+        self.trouble(f"after supplant {self.name}")
 
     def zombie(self) -> NodeState | None:
         self.trouble(f"looking at {self.name}")

@@ -36,7 +36,7 @@ class LoadClient:
 
     def supplant(self) -> None:
         """See spi.Client."""
-        if self._zombie is None:
+        if self.state() is NodeState.PAUSED:
             self._zombie = self._gone = self._worker
             self._crew.supplant(self._worker)
             self._worker = self._crew.replace(self._worker)

@@ -47,6 +47,7 @@ class FakeClient:
     open: list[bytes] = field(default_factory=list)
     offset: int = 0
     failing: KafkaError | None = None
+    fatal: KafkaError | None = None
 
     def init_transactions(self, timeout_s: float) -> None:
         self.said.append("register")
@@ -70,6 +71,8 @@ class FakeClient:
         self.open.append(body)
 
     def poll(self, timeout_s: float) -> None:
+        if self.fatal is not None:
+            raise KafkaException(self.fatal)
         bodies, self.open = self.open, []
         for body in bodies:
             self.settings["on_delivery"](self.failing, Report(0, self.offset, body))
@@ -254,3 +257,13 @@ def test_what_does_not_end_in_time_is_open(make: Make, sink: Sink) -> None:
     assert send(producer, 0, 1) == 1
     producer.close(0.05)
     assert sink.bad == [(0, Outcome.INDETERMINATE)]
+
+
+def test_fenced_while_it_sends_is_told_by_poll(make: Make, sink: Sink) -> None:
+    """As librdkafka does with a zombie that wakes up in the middle of a transaction."""
+    producer, client = make(messages=2)
+    assert producer.send(0, [None], bodies(0)) == 1
+    client.fatal = error(KafkaError._FENCED, fatal=True)
+    with pytest.raises(Fenced):
+        producer.poll(0)
+    assert sink.bad == [(0, Outcome.ABORTED)]
