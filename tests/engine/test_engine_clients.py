@@ -49,9 +49,11 @@ def whats(seen: Seen, what: str) -> dict[str, str]:
 CRASH = Scene(
     "client-crash",
     experiment(
-        fault("client.crash", "producer-1"), fault("client.crash", "consumer-0"), load=load()
+        fault("client.crash", "producer-1"), fault("client.crash", "consumer-0"), load=load(),
+        # Time enough for the successors to be seen at work: else failover cannot tell.
+        phases={"settle": "2s"},
     ),
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("scene", [CRASH], ids=str)
