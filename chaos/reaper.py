@@ -12,14 +12,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
-from chaos.clusters import open_store
+from chaos.clusters import open_store, read_state
 from chaos.errors import ChaosError, ClusterError
 from chaos.heal import clean_up
+from chaos.registry import load, names
 from chaos.timing import clock_environment
 
 _LOCK_WITHIN_S = 30.0
+_PREPARE_AFTER_S = 10.0
 
 
 class Reaper:
@@ -64,6 +68,9 @@ def main(directory: Path) -> int:
     """Wait for the tool's end, then heal and clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    timer = threading.Timer(_PREPARE_AFTER_S, prepare, [directory])
+    timer.daemon = True
+    timer.start()
     sys.stdin.read()
     sys.stderr.write("the tool is gone: healing\n")
     store = open_store(directory, _LOCK_WITHIN_S)
@@ -76,6 +83,19 @@ def main(directory: Path) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def prepare(directory: Path) -> None:
+    """Import what heals need: on a busy machine it takes seconds, which no fault is to last longer.
+
+    Not at once, as the cluster that is starting needs the processor more.
+    """
+    if state := read_state(directory):
+        wanted = [("runtimes", state.runtime), ("brokers", state.broker["broker"])]
+        wanted += [("faults", name) for name in names("faults")]
+        for kind, name in wanted:
+            with suppress(ChaosError):  # it is told when it is needed
+                load(kind, name)
 
 
 if __name__ == "__main__":
