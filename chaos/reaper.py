@@ -23,7 +23,6 @@ from chaos.registry import load, names
 from chaos.timing import clock_environment
 
 _LOCK_WITHIN_S = 30.0
-_PREPARE_AFTER_S = 10.0
 
 
 class Reaper:
@@ -68,9 +67,7 @@ def main(directory: Path) -> int:
     """Wait for the tool's end, then heal and clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    timer = threading.Timer(_PREPARE_AFTER_S, prepare, [directory])
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=prepare, args=[directory], daemon=True).start()
     sys.stdin.read()
     sys.stderr.write("the tool is gone: healing\n")
     store = open_store(directory, _LOCK_WITHIN_S)
@@ -86,10 +83,7 @@ def main(directory: Path) -> int:
 
 
 def prepare(directory: Path) -> None:
-    """Import what heals need: on a busy machine it takes seconds, which no fault is to last longer.
-
-    Not at once, as the cluster that is starting needs the processor more.
-    """
+    """Import what heals need: on a busy machine that takes seconds, in which a fault would last."""
     if state := read_state(directory):
         wanted = [("runtimes", state.runtime), ("brokers", state.broker["broker"])]
         wanted += [("faults", name) for name in names("faults")]
