@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 from random import Random
 
@@ -185,14 +185,23 @@ def heal_entry(
     Nodes that ran before it and are dead now, ended by its consequences, are started again, except
     those in `held`. Raises HealError with the last reason after HEAL_WITHIN_S.
     """
-    deadline = time.monotonic() + HEAL_WITHIN_S
-    pause_s = 0.05
-    while True:
+    failed: HealError | None = None
+    for _ in tries():
         try:
             return try_heal(cluster, entry, fault, held, consequence)
-        except HealError:
-            if time.monotonic() > deadline:
-                raise
+        except HealError as error:
+            failed = error
+    assert failed
+    raise failed
+
+
+def tries() -> Iterator[None]:
+    """The moments at which to try a heal, ever further apart, until HEAL_WITHIN_S are over."""
+    deadline, pause_s = time.monotonic() + HEAL_WITHIN_S, 0.05
+    while True:
+        yield
+        if time.monotonic() > deadline:
+            return
         threading.Event().wait(pause_s)
         pause_s = min(2 * pause_s, 2.0)
 

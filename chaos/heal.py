@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from chaos import guard
@@ -30,13 +28,12 @@ def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     if not pending:
         return 0
     faults, hopeless = _built(pending)
-    cluster, deadline = store.attach(), time.monotonic() + guard.HEAL_WITHIN_S
-    pause_s = 0.05
-    while problems := _try_all(cluster, log, faults, tell):
-        if time.monotonic() > deadline:
+    cluster = store.attach()
+    problems: list[str] = []
+    for _ in guard.tries():
+        problems = _try_all(cluster, log, faults, tell)
+        if not problems:
             break
-        threading.Event().wait(pause_s)
-        pause_s = min(2 * pause_s, 2.0)
     if problems or hopeless:
         raise HealError("\n".join(problems + hopeless))
     return len(pending)
