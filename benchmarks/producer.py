@@ -83,7 +83,7 @@ def recorded(cluster: Cluster, experiment: Experiment, topic: str, messages: int
         crew, stop = Crew(directory, events), threading.Event()
         try:
             crew.start(1, 0)
-            crew.connect(stop)
+            crew.connect(stop, directory)
             start_ns = now_ns() + 100_000_000
             crew.go(start_ns)
             seconds = messages / experiment.load.producers.rate

@@ -32,6 +32,9 @@ RATE = 50_000
 """Messages a second, of all producers."""
 ROWS = 10_000
 """In a batch; a worker writes about so many at this rate."""
+PIECE = 50
+"""Messages in a piece of what replicas hold, as Kafka batches some at this rate."""
+NODES = ("kafka-1", "kafka-2", "kafka-3")
 PLANTED = 10
 """Messages of each kind of anomaly, in producer 0 unless said otherwise."""
 ORIGIN_NS = 1_700_000_000_000_000_000
@@ -71,6 +74,8 @@ def generate(run: Path, messages: int) -> None:
     for reader in range(CONSUMERS):
         _write_copies(run, f"consumer-{reader}", "deliveries", each, reader)
     _write_copies(run, "reader-0", "stored", each, None)
+    for node in NODES:
+        _write_replicas(run, node, each)
 
 
 def _due_ns(producer: int, sequence: Numbers) -> Numbers:
@@ -151,13 +156,29 @@ def _write_copies(run: Path, client: str, table: str, each: int, reader: int | N
     writer.close()
 
 
+def _write_replicas(run: Path, node: str, each: int) -> None:
+    """What one node holds, in pieces of PIECE messages; the same on all of them."""
+    writer = Writer(stream_path(run, node, "replicas"), "replicas")
+    for partition in range(PARTITIONS):
+        first = np.arange(0, 20 * each, PIECE * 20 * PARTITIONS // PRODUCERS)
+        nobody = np.full(len(first), -1)
+        last = np.append(first[1:], 20 * each) - 1
+        digest = first * 2_654_435_761 % 2**31
+        writer.write([np.full(len(first), partition), first, last, digest, 0 * first, nobody,
+                      nobody])  # fmt: skip
+    ends = [[number, 0, 20 * each, 20 * each] for number in range(PARTITIONS)]
+    writer.write(metadata={FINAL: b"1", ENDS: json.dumps(ends).encode()})
+    writer.close()
+
+
 def _write_rows(
     writer: Writer, producer: Numbers, sequence: Numbers, offset: Numbers, intact: Numbers
 ) -> None:
     due_ns = _due_ns(producer, sequence)
+    received_ns = np.maximum.accumulate(due_ns) + 5_000_000
     writer.write([
-        producer, sequence, sequence % PARTITIONS, offset, due_ns,
-        np.maximum.accumulate(due_ns) + 5_000_000, np.zeros(len(sequence), np.bool_), intact,
+        producer, sequence, sequence % PARTITIONS, offset, due_ns, received_ns,
+        np.zeros(len(sequence), np.bool_), intact, np.zeros(len(sequence), np.int8), received_ns,
     ])  # fmt: skip
 
 
@@ -169,6 +190,7 @@ from chaos_verifiers.availability import Availability
 from chaos_verifiers.divergence import Divergence
 from chaos_verifiers.duplication import Duplication
 from chaos_verifiers.failover import Failover
+from chaos_verifiers.handling import PoisonHandling
 from chaos_verifiers.loss import Loss
 from chaos_verifiers.ordering import Ordering
 from chaos_verifiers.phantoms import Phantoms
@@ -177,6 +199,7 @@ verifiers = {
     "loss": Loss(), "duplication": Duplication(), "phantoms": Phantoms(),
     "failover": Failover(), "availability": Availability(),
     "ordering": Ordering(), "recovery": Recovery(), "divergence": Divergence(),
+    "handling": PoisonHandling(),
 }
 judge(Path(sys.argv[1]), verifiers, [])
 """
@@ -230,7 +253,7 @@ def check(run: Path, document: Document, messages: int) -> None:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    RUN = Path(tempfile.gettempdir()) / f"mqchaos-verify-2-{count}"
+    RUN = Path(tempfile.gettempdir()) / f"mqchaos-verify-3-{count}"
     if not (RUN / "complete").exists():
         RUN.mkdir(exist_ok=True)
         generate(RUN, count)

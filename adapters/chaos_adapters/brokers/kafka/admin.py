@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,14 +14,11 @@ from confluent_kafka.cimpl import NewTopic
 from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Settings
 from chaos.timing import wait_until
-from chaos_adapters.brokers.kafka.clients import bootstrap
+from chaos_adapters.brokers.kafka.clients import QUIET, bootstrap
 from chaos_adapters.brokers.kafka.topology import node_id, node_name
 from chaos_adapters.brokers.kafka.wire import ask, controller, describe_quorum, silent
 
 T = TypeVar("T")
-_QUIET = logging.getLogger("chaos.kafka")
-_QUIET.addHandler(logging.NullHandler())
-_QUIET.propagate = False
 _INTERNAL_TOPICS = ("__",)
 
 
@@ -32,7 +28,7 @@ class Admin:
     def __init__(self, clients: Mapping[str, Address]) -> None:
         self._client = AdminClient(
             {**bootstrap(clients), "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 250},
-            logger=_QUIET,
+            logger=QUIET,
         )
 
     def metadata(self, timeout_s: float, topic: str | None = None) -> Any:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,6 +50,10 @@ CONSUMER_DEFAULTS: Settings = {
     "fetch.queue.backoff.ms": 10,
 }
 _FLUSH_S = 0.01
+QUIET = logging.getLogger("chaos.kafka")
+"""Takes what librdkafka would print of broken connections, which are what runs are about."""
+QUIET.addHandler(logging.NullHandler())
+QUIET.propagate = False
 
 
 def bootstrap(clients: Mapping[str, Address]) -> Settings:

@@ -21,7 +21,7 @@ from chaos.errors import ClusterError
 from chaos.spi import Address, Settings
 from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka import versions
-from chaos_adapters.brokers.kafka.clients import bootstrap
+from chaos_adapters.brokers.kafka.clients import QUIET, bootstrap
 from chaos_adapters.brokers.kafka.topology import node_id
 
 STREAM = "stream"
@@ -92,7 +92,7 @@ def in_force(
 
     Dedicated controllers are not asked: clients have no way to them. Raises ClusterError.
     """
-    admin = AdminClient(bootstrap(clients))
+    admin = AdminClient(bootstrap(clients), logger=QUIET)
     wanted = {name: ConfigResource(ResourceType.BROKER, str(node_id(name))) for name in clients}
     wanted[STREAM] = ConfigResource(ResourceType.TOPIC, topic)
     asked = {
