@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import length_hint
+from operator import length_hint, methodcaller
 from typing import cast
 
 import numpy as np
@@ -50,6 +50,7 @@ CONSUMER_DEFAULTS: Settings = {
     "fetch.queue.backoff.ms": 10,
 }
 _FLUSH_S = 0.01
+_PARTITION, _OFFSET = methodcaller("partition"), methodcaller("offset")
 QUIET = logging.getLogger("chaos.kafka")
 """Takes what librdkafka would print of broken connections, which are what runs are about."""
 QUIET.addHandler(logging.NullHandler())
@@ -125,13 +126,10 @@ class KafkaProducer:
         calls back took, which is some 0.1 us for each message: never too early."""
         done_ns, reports = now_ns(), self._reports
         if reports:
-            partitions = cast(list[int], [message.partition() for message in reports])
-            offsets = [message.offset() for message in reports]
-            if None in offsets:  # the broker tells none, as with acks=0
-                offsets = [-1 if offset is None else offset for offset in offsets]
             self._sink.acknowledged(
-                _numbers(reports), partitions, cast(list[int], offsets), done_ns
-            )
+                _numbers(reports), _column(_PARTITION, reports),
+                _column(_OFFSET, reports), done_ns,
+            )  # fmt: skip
             reports.clear()
         while self._refused_at_once:
             self._failed(*self._refused_at_once.popleft(), -1)
@@ -143,6 +141,14 @@ class KafkaProducer:
         while self.client.flush(_FLUSH_S) and time.monotonic() < deadline:
             self._tell()
         self._tell()
+
+
+def _column(of: Callable[[Message], int | None], messages: Sequence[Message]) -> NDArray[np.int64]:
+    """What each message says of itself, -1 for nothing: with acks=0 brokers tell no offset."""
+    try:
+        return np.fromiter(map(of, messages), np.int64, len(messages))
+    except TypeError:
+        return np.array([-1 if (told := of(each)) is None else told for each in messages])
 
 
 def _numbers(messages: Sequence[Message]) -> NDArray[np.int64]:
