@@ -256,6 +256,8 @@ class FakeCluster:
     clients: dict[str, Address] = field(default_factory=dict)
     stream: Any = "stream"
     ended: threading.Event = field(default_factory=threading.Event)
+    lacks: list[str] = field(default_factory=list)
+    """What else is missing, one look after the other."""
 
     def __post_init__(self) -> None:
         self.broker = FakeBroker(self.trouble)
@@ -266,8 +268,9 @@ class FakeCluster:
         return self.broker.view()
 
     def missing(self) -> str:
-        """Whoever does not run."""
-        return ", ".join(node.name for node in self.nodes.values() if node.now != "running")
+        """Whoever does not run, then what else it lacks."""
+        down = ", ".join(node.name for node in self.nodes.values() if node.now != "running")
+        return down or (self.lacks.pop() if self.lacks else "")
 
     def save_logs(self, directory: Path) -> None:
         """Nothing was logged."""

@@ -137,6 +137,20 @@ def test_an_election_is_proved_by_who_leads() -> None:
     assert fault.residue(cluster, injection).presence is Presence.NONE
 
 
+def test_an_election_waits_until_the_cluster_is_whole() -> None:
+    """A replica that is still behind could not be elected: not in time, nobody is."""
+    cluster = plain()
+    cluster.lacks = ["partition 1 lacks fake-2", "partition 1 lacks fake-2"]
+    injection = planned(Elect(), cluster)
+    Elect().inject(cluster, injection)
+    assert not cluster.lacks
+    assert Elect().in_effect(cluster, injection).presence is Presence.FULL
+    cluster.lacks = ["fake-2 does not run"] * 100
+    with pytest.raises(DeadlineExceeded, match="fake-2 does not run"):
+        Elect(whole_within=0.1).inject(cluster, injection)
+    Elect(whole_within=0).inject(cluster, injection)
+
+
 def test_a_preferred_replica_that_cannot_lead_spoils_it() -> None:
     """Told with the broker's own reason."""
     cluster, fault = plain(), Elect()

@@ -7,8 +7,17 @@ from random import Random
 from typing import ClassVar
 
 from chaos.errors import FaultError
-from chaos.spi import Broker, Cluster, Effect, ElectsLeaders, Injection, Presence, Rig
-from chaos_adapters.faults.process import managed
+from chaos.spi import (
+    Broker,
+    Cluster,
+    Duration,
+    Effect,
+    ElectsLeaders,
+    Injection,
+    Presence,
+    Rig,
+)
+from chaos_adapters.faults.process import await_nothing, managed
 
 _ASK_S = 10.0
 _ELECTED = "elected"
@@ -19,12 +28,16 @@ class Elect:
     """Has each partition of the stream led by its preferred replica again.
 
     After failures the leaders are where the elections left them; operators bring them back, which
-    disturbs clients for a moment. Proof: at least one leader changed, and each partition is led by
+    disturbs clients for a moment. They wait until the cluster is whole, as one that is still behind
+    cannot be elected. Proof: at least one leader changed, and each partition is led by
     its preferred replica; a partition whose preferred replica is not in sync spoils it.
     """
 
     claims: ClassVar[str] = "leaders"
     needs_links: ClassVar[bool] = False
+
+    whole_within: Duration = 60.0
+    """How long it may take until the cluster is whole; 0s: elect whatever it lacks."""
 
     def broker_problem(self, broker: Broker) -> str:
         """See spi.ChecksBroker."""
@@ -39,6 +52,9 @@ class Elect:
     def inject(self, cluster: Cluster, injection: Injection) -> None:
         """Ask for the election."""
         operated = managed(cluster)
+        if self.whole_within:
+            what = "the cluster to be whole before the election"
+            await_nothing(operated, operated.missing, what, self.whole_within)
         came = _elector(operated.broker).elect(cluster.clients, operated.stream, _ASK_S)
         injection.data[_ELECTED] = sum(not why for why in came.values())
         if refused := [f"partition {number}: {why}" for number, why in came.items() if why]:

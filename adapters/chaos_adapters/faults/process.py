@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from chaos.errors import DeadlineExceeded, FaultError
@@ -53,3 +53,19 @@ def stop(cluster: Managed, nodes: tuple[str, ...], within_s: float) -> None:
 
     what = f"the orderly end of {', '.join(nodes)}"
     wait_until(ended, what, within_s, every_s=0.02, stop=cluster.ended)
+
+
+def await_nothing(cluster: Managed, missing: Callable[[], str], what: str, within_s: float) -> None:
+    """Wait until nothing is missing. Raises DeadlineExceeded with what it was last, and Interrupted
+    when the run ends meanwhile."""
+    last = ""
+
+    def nothing() -> bool:
+        nonlocal last
+        last = missing()
+        return not last
+
+    try:
+        wait_until(nothing, what, within_s, every_s=0.05, stop=cluster.ended)
+    except DeadlineExceeded as error:
+        raise DeadlineExceeded(what, within_s, last) from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Literal
 
-from chaos.errors import ClusterError, DeadlineExceeded, FaultError
+from chaos.errors import ClusterError, FaultError
 from chaos.spi import (
     Cluster,
     Duration,
@@ -20,8 +19,15 @@ from chaos.spi import (
     Rig,
     Target,
 )
-from chaos.timing import Interrupted, wait_until
-from chaos_adapters.faults.process import all_are, managed, nodes_of, running, stop
+from chaos.timing import Interrupted
+from chaos_adapters.faults.process import (
+    all_are,
+    await_nothing,
+    managed,
+    nodes_of,
+    running,
+    stop,
+)
 
 _LOOK_S = 2.0
 _DONE = "restarted"
@@ -68,7 +74,10 @@ class Restart:
         """Restart each in its turn, once the cluster is whole."""
         operated = managed(cluster)
         done = injection.data[_DONE] = {}
-        self._await(operated, operated.missing, "the cluster to be whole before the restart")
+        await_nothing(
+            operated, operated.missing, "the cluster to be whole before the restart",
+            self.whole_within,
+        )  # fmt: skip
         for number, name in enumerate(injection.data["order"]):
             if number and operated.ended.wait(self.pause):
                 raise Interrupted(f"the turn of {name}")
@@ -91,23 +100,13 @@ class Restart:
             except ClusterError as error:
                 return str(error)
 
-        self._await(cluster, unready, f"all nodes to serve after the restart of {name}")
+        await_nothing(
+            cluster, unready, f"all nodes to serve after the restart of {name}", self.whole_within
+        )
         served_s = time.monotonic()
-        self._await(cluster, cluster.missing, f"the cluster to be whole after {name}")
+        what = f"the cluster to be whole after {name}"
+        await_nothing(cluster, cluster.missing, what, self.whole_within)
         return {"down": served_s - ended_s, "whole after": time.monotonic() - ended_s}
-
-    def _await(self, cluster: Managed, missing: Callable[[], str], what: str) -> None:
-        last = ""
-
-        def nothing() -> bool:
-            nonlocal last
-            last = missing()
-            return not last
-
-        try:
-            wait_until(nothing, what, self.whole_within, every_s=0.05, stop=cluster.ended)
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(what, self.whole_within, last) from error
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:  # noqa: ARG002
         """What was measured on the way."""
