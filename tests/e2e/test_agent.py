@@ -41,9 +41,9 @@ def test_it_has_the_pods_network_and_the_capabilities_that_were_named(agent: Age
         )
         assert agent.run(["hostname"], 10) == pod.exec_run(["hostname"]).output.decode()
     for bare in (Agent(CLUSTER, (), "x"), Agent(CLUSTER, ("NET_ADMIN",))):
-        with pytest.raises(ClusterError, match="not permitted|No such file"):
+        with pytest.raises(ClusterError, match=r"not permitted|No such file"):
             bare.run(["nft", "delete", "table", "inet", "mqchaos_test"], 10)
-    with pytest.raises(ClusterError, match="permitted|denied"):
+    with pytest.raises(ClusterError, match=r"permitted|denied"):
         agent.run(["mount", "-t", "tmpfs", "none", "/mnt"], 10)
 
 
