@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -27,11 +28,12 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, NodeState
+from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.daemon import LABEL, daemon
 from chaos_adapters.runtimes.marks import MARK, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
+from chaos_adapters.runtimes.packets import DockerPackets
 from chaos_adapters.runtimes.pods import (
     compose_document,
     dump_yaml,
@@ -45,6 +47,7 @@ _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
 _FROZEN_WITHIN_S = 10.0
 _NOT_FROZEN = "unable to freeze"
+_CPU_PERIOD_US = 100_000
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
@@ -151,6 +154,28 @@ class DockerNode:
             raise ClusterError(f"{argv[0]} in {self.name} ended with {done.exit_code}: {said}")
         return (out or b"").decode(errors="replace")
 
+    def limit_cpu(self, cores: float) -> None:
+        """The quota of its control group, which the daemon sets in either version of them. It keeps
+        the last one that was set: 0 would change nothing, -1 is none."""
+        with daemon(f"processors of {self.name}") as client:
+            quota = round(cores * _CPU_PERIOD_US) or -1
+            self._container(client).update(cpu_period=_CPU_PERIOD_US, cpu_quota=quota)
+
+    def cpu_limit(self) -> float:
+        """As the daemon has it on record and gives it to every start of the container."""
+        with daemon(f"processors of {self.name}") as client:
+            told = self._container(client).attrs["HostConfig"]
+        quota, period = told.get("CpuQuota") or 0, told.get("CpuPeriod") or _CPU_PERIOD_US
+        return float(max(quota, 0) / period or (told.get("NanoCpus") or 0) / 1e9)
+
+    def cpu_used(self) -> CpuUse:
+        """From its control group."""
+        with daemon(f"processors of {self.name}") as client:
+            container = self._container(client)
+            told = client.api.stats(container.id, stream=False, one_shot=True)["cpu_stats"]
+        held = told.get("throttling_data", {}).get("throttled_periods", 0)
+        return CpuUse(told["cpu_usage"]["total_usage"] / 1e9, held, time.monotonic())
+
     def log_tail(self, lines: int) -> list[str]:
         """The end of the container's output."""
         with daemon(f"log of {self.name}") as client:
@@ -186,6 +211,11 @@ class DockerCluster:
     clients: Mapping[str, Address]
     links: Mapping[tuple[str, str], DockerLink]
 
+    @property
+    def packets(self) -> DockerPackets:
+        """See spi.Lossy."""
+        return DockerPackets(self.id, tuple(self.nodes))
+
     def save_logs(self, directory: Path) -> None:
         """What each broker wrote."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -202,6 +232,8 @@ class Docker:
     """
 
     meshed: ClassVar[bool] = True
+    rations: ClassVar[bool] = True
+    """Whether its nodes are spi.Rationed."""
 
     def check(self, broker: Broker) -> Sequence[str]:
         """A template for the system, a daemon that answers, and Compose."""
