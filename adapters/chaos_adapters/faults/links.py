@@ -180,6 +180,9 @@ class Crossing:
 
     cut: int
     cut_answering: int
+    """On any port."""
+    cut_carrying: int
+    """On every port."""
     one_way: int
     one_way_arriving: int
     others: int
@@ -189,6 +192,11 @@ class Crossing:
     def silent(self) -> bool:
         """Nothing is answered where nothing should be, and bytes still go the other way."""
         return bool(self.cut) and not self.cut_answering and self.one_way_arriving == self.one_way
+
+    @property
+    def whole(self) -> bool:
+        """Everything that was cut carries."""
+        return self.cut_carrying == self.cut
 
     @property
     def others_carry(self) -> bool:
@@ -229,7 +237,9 @@ def measure(
     arriving = all_at_once(lambda pair: links[pair].reaches(ANSWER_WITHIN_S), half)
     rest = [pair for pair in counted if pair not in hit]
     return Crossing(
-        len(severed), sum(answered[pair] > 0 for pair in severed),
+        len(severed),
+        sum(answered[pair] > 0 for pair in severed),
+        sum(answered[pair] == 1 for pair in severed),
         len(half), sum(arriving.values()),
         len(rest), sum(answered[pair] == 1 for pair in rest),
     )  # fmt: skip

@@ -88,8 +88,7 @@ class Flap:
         return measure(cluster, injection, self.how).silent
 
     def _carries(self, cluster: Cluster, injection: Injection) -> bool:
-        crossing = measure(cluster, injection, self.how)
-        return crossing.cut_answering == crossing.cut
+        return measure(cluster, injection, self.how).whole
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:  # noqa: ARG002
         """How many cuts were seen, and how many ends of them."""
@@ -103,9 +102,8 @@ class Flap:
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Nothing is imposed, and links to nodes that serve carry."""
         crossing = measure(cluster, injection, self.how)
-        gone = not cut_share(cluster, injection, self.how)
-        gone = gone and crossing.cut_answering == crossing.cut
-        figures = {"links": crossing.cut, "links that answer": crossing.cut_answering}
+        gone = not cut_share(cluster, injection, self.how) and crossing.whole
+        figures = {"links": crossing.cut, "links that answer": crossing.cut_carrying}
         return Effect(Presence.NONE if gone else Presence.PARTIAL, figures)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:

@@ -132,7 +132,7 @@ class Partition:
         on = cut_share(cluster, injection, self.how)
         if on == 1 and crossing.silent and crossing.others_carry:
             return Effect(Presence.FULL, crossing.figures)
-        gone = not on and crossing.cut_answering == crossing.cut
+        gone = not on and crossing.whole
         return Effect(Presence.NONE if gone else Presence.PARTIAL, crossing.figures)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:

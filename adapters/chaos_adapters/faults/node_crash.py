@@ -66,10 +66,8 @@ class Crash:
         if dead and all(found) and dropped and not passed:
             return Effect(Presence.FULL, figures)
         alive = all(state is NodeState.RUNNING for state in states.values())
-        if rules is None and alive:
-            crossing = measure(cluster, injection, "drop")
-            if crossing.cut_answering == crossing.cut:
-                return Effect(Presence.NONE, figures)
+        if rules is None and alive and measure(cluster, injection, "drop").whole:
+            return Effect(Presence.NONE, figures)
         return Effect(Presence.PARTIAL, figures)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
