@@ -80,7 +80,7 @@ class Schedule:
             guard.plan(rig, rig.random)
         steps = list(self._guards.values())
         for (step, guard), (other, another) in combinations(steps, 2):
-            both = _met(guard, another)
+            both = clash(guard, another)
             if both and step.at_s < other.until_s and other.at_s < step.until_s:
                 raise UsageError(
                     f"{step.id} and {other.id} overlap in time and would both act on the "
@@ -139,7 +139,7 @@ class Schedule:
         return [guard for _, guard in self._guards.values() if guard is not own]
 
 
-def _met(one: Guard, other: Guard) -> set[str]:
+def clash(one: Guard, other: Guard) -> set[str]:
     """What two faults would both take hold of."""
     if not contested(one.fault.claims, other.fault.claims):
         return set()

@@ -20,7 +20,18 @@ from chaos.guard import Guard, Stage, heal_entry
 from chaos.history.events import EventLog
 from chaos.plugin import shape
 from chaos.registry import load, names
-from chaos.spi import Cluster, Effect, Injection, Json, NodeState, Presence, Rig, holds_down
+from chaos.run.schedule import clash
+from chaos.spi import (
+    Cluster,
+    Effect,
+    Injection,
+    Json,
+    NodeState,
+    Presence,
+    Rig,
+    contested,
+    holds_down,
+)
 from chaos.timing import Interrupted, wait_until
 from chaos.undo import Entry, UndoLog
 from chaos_adapters.faults import broker_reassign, process, process_restart
@@ -118,7 +129,7 @@ class Walk:
         name, cls = self.random.choice(sorted(self.classes.items()))
         claims, taken = cls.claims, set()
         for other in self.lives.values():
-            if other.fault.claims == claims:
+            if contested(other.fault.claims, claims):
                 taken.update(other.injection.nodes)
         if claims == "replicas" and taken:
             return  # the replicas of a stream are one thing
@@ -138,6 +149,8 @@ class Walk:
         except (ClusterError, FaultError):
             self.done["not planned"] += 1
             return
+        if any(clash(guard, other) for other in self.lives.values()):
+            return  # they would share a link
         self.lives[identity] = guard
         proved = guard.inject(self.cluster, stop)
         assert proved is (guard.stage is Stage.PROVED)

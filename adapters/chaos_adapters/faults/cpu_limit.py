@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -23,7 +23,7 @@ from chaos.spi import (
     Runtime,
     Target,
 )
-from chaos_adapters.faults.process import running
+from chaos_adapters.faults.process import managed, running
 
 _LOOK_S = 1.0
 _OVER = 1.15
@@ -78,7 +78,7 @@ class CpuLimit:
                 for name in nodes
             )
             return Effect(Presence.NONE if same else Presence.PARTIAL, dict(limits))
-        used = _used(nodes)
+        used = _used(nodes, managed(cluster).ended)
         figures: dict[str, Any] = {
             name: {"cores": round(share, 3), "held up": held}
             for name, (share, held) in used.items()
@@ -93,10 +93,10 @@ class CpuLimit:
             node.limit_cpu(injection.data[_LIMITS][name])
 
 
-def _used(nodes: Mapping[str, Rationed]) -> dict[str, tuple[float, int]]:
+def _used(nodes: Mapping[str, Rationed], ended: threading.Event) -> dict[str, tuple[float, int]]:
     """Cores used within a second, and in how many periods it was held up."""
     before: dict[str, CpuUse] = {name: node.cpu_used() for name, node in nodes.items()}
-    time.sleep(_LOOK_S)
+    ended.wait(_LOOK_S)
     found = {}
     for name, node in nodes.items():
         was, now = before[name], node.cpu_used()
