@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.errors import ClusterError
-from chaos.spi import Address, Broker, Client, Cluster, Meshed, Node, NodeState, View
+from chaos.spi import Address, Broker, Client, Cluster, Lossy, Meshed, Node, NodeState, View
 
 _LOOK_S = 2.0
 
@@ -36,6 +36,8 @@ class Attached:
         ask `__getattr__`)."""
         if isinstance(self.cluster, Meshed):
             object.__setattr__(self, "links", self.cluster.links)
+        if isinstance(self.cluster, Lossy):
+            object.__setattr__(self, "packets", self.cluster.packets)
         if self.workers is not None:
             object.__setattr__(self, "load", self.workers)
 

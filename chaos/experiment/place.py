@@ -10,7 +10,7 @@ from chaos.errors import ChaosError, Problem
 from chaos.experiment.build import Experiment
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw
-from chaos.spi import Foresees
+from chaos.spi import ChecksRuntime, Foresees
 
 
 def place_problems(
@@ -23,6 +23,9 @@ def place_problems(
         flaws = [
             Flaw(split_path(dotted), what) for dotted, what in runtime.problems(experiment.broker)
         ]
+    for index, step in enumerate(experiment.faults):
+        if isinstance(step.fault, ChecksRuntime) and (what := step.fault.runtime_problem(runtime)):
+            flaws.append(Flaw(("faults", index, "fault"), what))
     if not runtime.meshed:
         flaws += _unlinked(experiment, runtime_name)
     return experiment.source.problems(flaws)

@@ -15,25 +15,26 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
-from requests import RequestException
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, NodeState
+from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState
 from chaos.timing import wait_until
+from chaos_adapters.runtimes.daemon import LABEL, daemon
 from chaos_adapters.runtimes.marks import MARK, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
+from chaos_adapters.runtimes.packets import DockerPackets
 from chaos_adapters.runtimes.pods import (
-    LABEL,
     compose_document,
     dump_yaml,
     places,
@@ -46,23 +47,10 @@ _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
 _FROZEN_WITHIN_S = 10.0
 _NOT_FROZEN = "unable to freeze"
+_CPU_PERIOD_US = 100_000
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
-
-
-@cache
-def _client() -> docker.DockerClient:
-    return docker.from_env(timeout=30)
-
-
-@contextmanager
-def _docker(what: str) -> Iterator[docker.DockerClient]:
-    """The daemon; what it says no to becomes a ClusterError."""
-    try:
-        yield _client()
-    except (DockerException, RequestException) as error:
-        raise ClusterError(f"Docker, {what}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ class DockerNode:
 
     def state(self) -> NodeState:
         """As the daemon reports it."""
-        with _docker(f"state of {self.name}") as client:
+        with daemon(f"state of {self.name}") as client:
             status = self._container(client).status
         if status == "running":
             return NodeState.RUNNING
@@ -104,7 +92,7 @@ class DockerNode:
         self.resume()
         if self.state() is NodeState.RUNNING:
             self._mark_stopping()
-            with _docker(f"stopping {self.name}") as client:
+            with daemon(f"stopping {self.name}") as client:
                 self._container(client).kill("SIGTERM")
             self._wait_for(NodeState.DEAD, timeout_s)
 
@@ -123,7 +111,7 @@ class DockerNode:
         return self.state() is NodeState.RUNNING and marked == self._started_at()
 
     def _started_at(self) -> str:
-        with _docker(f"start of {self.name}") as client:
+        with daemon(f"start of {self.name}") as client:
             return str(self._container(client).attrs["State"]["StartedAt"])
 
     def kill(self) -> None:
@@ -155,7 +143,7 @@ class DockerNode:
 
     def run(self, argv: Sequence[str], timeout_s: float) -> str:
         """Run a program in the broker's container."""
-        with _docker(f"{argv[0]} in {self.name}") as client:
+        with daemon(f"{argv[0]} in {self.name}") as client:
             # The program ends by itself at the deadline; the SDK could only stop listening to it.
             done = self._container(client).exec_run(
                 ["timeout", f"{timeout_s:g}", *argv], demux=True
@@ -166,19 +154,41 @@ class DockerNode:
             raise ClusterError(f"{argv[0]} in {self.name} ended with {done.exit_code}: {said}")
         return (out or b"").decode(errors="replace")
 
+    def limit_cpu(self, cores: float) -> None:
+        """The quota of its control group, which the daemon sets in either version of them. It keeps
+        the last one that was set: 0 would change nothing, -1 is none."""
+        with daemon(f"processors of {self.name}") as client:
+            quota = round(cores * _CPU_PERIOD_US) or -1
+            self._container(client).update(cpu_period=_CPU_PERIOD_US, cpu_quota=quota)
+
+    def cpu_limit(self) -> float:
+        """As the daemon has it on record and gives it to every start of the container."""
+        with daemon(f"processors of {self.name}") as client:
+            told = self._container(client).attrs["HostConfig"]
+        quota, period = told.get("CpuQuota") or 0, told.get("CpuPeriod") or _CPU_PERIOD_US
+        return float(max(quota, 0) / period or (told.get("NanoCpus") or 0) / 1e9)
+
+    def cpu_used(self) -> CpuUse:
+        """From its control group."""
+        with daemon(f"processors of {self.name}") as client:
+            container = self._container(client)
+            told = client.api.stats(container.id, stream=False, one_shot=True)["cpu_stats"]
+        held = told.get("throttling_data", {}).get("throttled_periods", 0)
+        return CpuUse(told["cpu_usage"]["total_usage"] / 1e9, held, time.monotonic())
+
     def log_tail(self, lines: int) -> list[str]:
         """The end of the container's output."""
-        with _docker(f"log of {self.name}") as client:
+        with daemon(f"log of {self.name}") as client:
             text = self._container(client).logs(tail=lines)
         return str(text.decode(errors="replace")).splitlines()
 
     def write_log(self, path: Path) -> None:
         """All of the container's output, over all starts."""
-        with _docker(f"log of {self.name}") as client, path.open("wb") as file:
+        with daemon(f"log of {self.name}") as client, path.open("wb") as file:
             file.writelines(self._container(client).logs(stream=True, follow=False))
 
     def _act(self, what: str, act: Callable[[Container], object], wanted: NodeState) -> None:
-        with _docker(f"{what} {self.name}") as client:
+        with daemon(f"{what} {self.name}") as client:
             try:
                 act(self._container(client))
             except APIError:
@@ -201,6 +211,11 @@ class DockerCluster:
     clients: Mapping[str, Address]
     links: Mapping[tuple[str, str], DockerLink]
 
+    @property
+    def packets(self) -> DockerPackets:
+        """See spi.Lossy."""
+        return DockerPackets(self.id, tuple(self.nodes))
+
     def save_logs(self, directory: Path) -> None:
         """What each broker wrote."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -217,13 +232,15 @@ class Docker:
     """
 
     meshed: ClassVar[bool] = True
+    rations: ClassVar[bool] = True
+    """Whether its nodes are spi.Rationed."""
 
     def check(self, broker: Broker) -> Sequence[str]:
         """A template for the system, a daemon that answers, and Compose."""
         if not template_path(broker).is_file():
             return [f"there is no {template_path(broker).name} for it in compose/"]
         try:
-            with _docker("version") as client:
+            with daemon("version") as client:
                 client.ping()
         except ClusterError:
             return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
@@ -234,7 +251,7 @@ class Docker:
     def describe(self) -> Sequence[str]:
         """For `chaos doctor`: what is there."""
         try:
-            with _docker("version") as client:
+            with daemon("version") as client:
                 about = client.version()
         except ClusterError:
             return ["no Docker daemon answers"]
@@ -280,7 +297,7 @@ class Docker:
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
         kill_marked(cluster_id)  # a Compose that outlived its caller would go on starting things
-        with _docker(f"removing cluster {cluster_id}") as client:
+        with daemon(f"removing cluster {cluster_id}") as client:
             mark = {"label": f"{LABEL}={cluster_id}"}
             for container in client.containers.list(all=True, filters=mark):
                 with suppress(NotFound):
@@ -297,7 +314,7 @@ class Docker:
         """All containers, networks and volumes with our label; none where no daemon answers."""
         found: dict[str, list[str]] = {}
         try:
-            with _docker("leftovers") as client:
+            with daemon("leftovers") as client:
                 mark = {"label": LABEL}
                 for kind, things in (
                     ("container", client.containers.list(all=True, filters=mark)),
