@@ -265,7 +265,7 @@ class Local:
         return marks.directories()
 
     def traces(self, cluster_id: str) -> Sequence[str]:  # noqa: ARG002
-        """None: all that faults do here shows in the state of a process."""
+        """None: whatever faults do here shows in the state of a process."""
         return ()
 
 
@@ -277,10 +277,7 @@ def _probed(broker: Broker) -> Launch:
 
 def _numbered(members: Sequence[Member]) -> Mapping[str, Mapping[str, Address]]:
     """Addresses that are never used, to ask a broker what it would launch."""
-    return {
-        member.name: {port.name: Address(_LOOPBACK, port.number) for port in member.ports}
-        for member in members
-    }
+    return {m.name: {p.name: Address(_LOOPBACK, p.number) for p in m.ports} for m in members}
 
 
 def _place(
