@@ -250,8 +250,8 @@ class Instant:
         self.random = Random(f"{seed} {self.name}")
         self.steps = drawn(steps, self.random)
         self.victim = self.random.choice(VICTIMS)
-        longest_s = 16.0 if place == "memory" else LONGEST_S
-        self.delay_s = self.random.uniform(0.3, longest_s)
+        self.early = self.random.random() < EARLY
+        self.delay_s = self.random.uniform(0.0, LOAD_S)
 
     def played(self, work: Path) -> Json:
         """Run, kill, look; what was seen."""
