@@ -56,9 +56,10 @@ class State:
 
 
 class Store:
-    """One cluster's directory, locked for as long as this object holds it."""
+    """One cluster's directory, locked for as long as this object holds it; the lock is None for
+    somebody who only looks, and holds it otherwise."""
 
-    def __init__(self, directory: Path, state: State, lock: int) -> None:
+    def __init__(self, directory: Path, state: State, lock: int | None) -> None:
         self.directory, self.state = directory, state
         self._lock: int | None = lock
 
@@ -111,12 +112,12 @@ class Store:
     def release(self) -> None:
         """Give up the lock, once; the cluster stays as it is."""
         # Closed a second time the number would be that of a file that somebody opened since.
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+        held, self._lock = self._lock, None
+        if held is not None:
+            unlock(held)
 
 
-def _lock(directory: Path, timeout_s: float) -> int | None:
+def lock(directory: Path, timeout_s: float = 0) -> int | None:
     """An open, locked descriptor; None when somebody else holds it for all of `timeout_s`."""
     try:
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -135,6 +136,11 @@ def _lock(directory: Path, timeout_s: float) -> int | None:
             return descriptor
 
 
+def unlock(descriptor: int) -> None:
+    """Give back what `lock` gave."""
+    os.close(descriptor)
+
+
 def create(runtime: str, broker: Json, keep: bool) -> Store:
     """A new cluster's directory, locked; nothing is started yet. Raises ClusterError."""
     identity = secrets.token_hex(4)
@@ -145,10 +151,10 @@ def create(runtime: str, broker: Json, keep: bool) -> Store:
         raise ClusterError(
             f"{directory}: cannot be made: {error}; set CHAOS_HOME to a directory of yours"
         ) from error
-    lock = _lock(directory, 5)  # somebody's sweep may look into it just now
-    if lock is None:
+    held = lock(directory, 5)  # somebody's sweep may look into it just now
+    if held is None:
         raise ClusterError(f"{directory}: cannot be locked; is CHAOS_HOME on a local file system?")
-    store = Store(directory, State(identity, runtime, broker, keep), lock)
+    store = Store(directory, State(identity, runtime, broker, keep), held)
     try:
         store.update()
     except ClusterError:
@@ -169,14 +175,14 @@ def read_state(directory: Path) -> State | None:
 
 def open_store(directory: Path, timeout_s: float = 0) -> Store | None:
     """Lock an existing cluster; None when it is in use or not (any longer) a cluster."""
-    lock = _lock(directory, timeout_s)
-    if lock is None:
+    held = lock(directory, timeout_s)
+    if held is None:
         return None
     state = read_state(directory)
     if state is None:
-        os.close(lock)
+        unlock(held)
         return None
-    return Store(directory, state, lock)
+    return Store(directory, state, held)
 
 
 def find_kept(runtime: str, broker: Json) -> Store | None:

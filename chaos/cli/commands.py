@@ -225,14 +225,32 @@ def heal(ids: Ids = None) -> None:
 
 
 @app.command(cls=Command, rich_help_panel=CLUSTERS)
-def doctor(runs: Runs = Path("runs")) -> None:
+def doctor(
+    runs: Runs = Path("runs"),
+    residue: Annotated[
+        bool, typer.Option("--residue", help="Tell what runs left on this machine instead.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="And remove it, asking first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
+) -> None:
     """Tell what works on this machine, and what would help.
 
-    Exit code 3: no system runs on any runtime.
+    Exit code 3: no system runs on any runtime. With --residue 4: something is left.
+
+    Residue is what carries our marks, whichever CHAOS_HOME it is of, and belongs to no run that
+    goes on: faults in force, frozen or ended brokers of kept clusters, processes, containers,
+    volumes, networks, directories. Kept clusters are healed and stay.
 
     For example:
       chaos doctor              before the first run, and in a report of a bug
+      chaos doctor --residue
+      chaos doctor --residue --remove --yes     in a pipeline, after the last run
     """
+    if residue or remove or yes:
+        from chaos.cli.residue import residue_of_runs
+
+        residue_of_runs(remove=remove, ask=not yes)
+        return
     from chaos.cli.doctor import doctor
 
     doctor(runs)

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import psutil
 import typer
 
-from chaos import clusters, registry
+from chaos import clusters, registry, residue
 from chaos.errors import ChaosError, ClusterError
 from chaos.plugin import shape
 from chaos.spi import Runtime
@@ -32,7 +32,7 @@ def doctor(runs: Path) -> None:
     runs_somewhere = False
     for name in registry.names("runtimes"):
         typer.echo(f"runtime {name}")
-        for line in _described(name):
+        for line in described(name):
             typer.echo(clean(f"  {line}"))
         for broker in registry.names("brokers"):
             reasons = _why_not(broker, name)
@@ -50,7 +50,7 @@ class Described(Protocol):
         """A line for each thing."""
 
 
-def _described(runtime_name: str) -> Sequence[str]:
+def described(runtime_name: str) -> Sequence[str]:
     try:
         runtime = registry.load("runtimes", runtime_name)()
         return runtime.describe() if isinstance(runtime, Described) else ()
@@ -122,16 +122,11 @@ def _leftovers() -> Iterator[str]:
     for directory in clusters.directories():
         known.add(directory.name)
         yield f"  {directory.name}: {_state(directory)}"
-    for name in registry.names("runtimes"):
-        try:
-            runtime: Runtime = registry.load("runtimes", name)()
-            marked = runtime.leftovers()
-        except ChaosError:
-            continue  # told below, as the reason why nothing runs there
-        for identity, things in marked.items():
-            if identity not in known:
-                known.add(identity)
-                yield f"  {identity}: of another CHAOS_HOME, or left behind: {listed(things, 3)}"
+    # A runtime that cannot be loaded is told below, as the reason why nothing runs there.
+    for identity, things in residue.leftovers().items():
+        if identity not in known:
+            known.add(identity)
+            yield f"  {identity}: of another CHAOS_HOME, or left behind: {listed(things, 3)}"
     if not known:
         yield "  none"
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import typer
 
-from chaos import clusters, registry
+from chaos import clusters, residue
 from chaos.cli.codes import worst
 from chaos.cli.paths import find_experiment
 from chaos.cli.stopping import supervised
@@ -21,13 +19,10 @@ from chaos.experiment import Experiment, load_experiment
 from chaos.heal import clean_up, heal_cluster
 from chaos.run.engine import INTERRUPTED
 from chaos.run.provision import Provision, choose_runtime, sweep
-from chaos.spi import Runtime
 from chaos.timing import Interrupted
 from chaos.ui.screen import Screen, complain
 from chaos.ui.text import listed
 from chaos.wording import unknown
-
-_BEING_MADE_S = 60.0
 
 
 def up(file: str, runtime: str | None, overrides: Sequence[str]) -> None:
@@ -118,11 +113,8 @@ class _Machine:
     @cached_property
     def strangers(self) -> Mapping[str, Sequence[str]]:
         """What carries our mark but has no state here, by the cluster's ID."""
-        marked: dict[str, list[str]] = {}
-        for runtime in _runtimes():
-            for identity, things in runtime.leftovers().items():
-                marked.setdefault(identity, []).extend(things)
         here = {directory.name for directory in clusters.directories()}
+        marked = residue.leftovers(complain)
         return {identity: things for identity, things in marked.items() if identity not in here}
 
     def chosen(self, ids: Sequence[str], with_strangers: bool) -> list[str]:
@@ -143,33 +135,16 @@ class _Machine:
             if directory := self._known.get(identity):
                 self._to_known(directory, act)
             else:
-                self._wipe(identity, clusters.home() / "clusters" / identity)
+                residue.wipe(identity, clusters.home() / "clusters" / identity, _say)
         except ChaosError as error:
             complain(f"cluster {identity}: {error}")
             self.code = worst([self.code, error.exit_code])
 
     def _to_known(self, directory: Path, act: Callable[[Store], object]) -> None:
         if clusters.read_state(directory) is None:
-            # Never written, or damaged: nothing but marks tells what belongs to it.
-            if time.time() - directory.stat().st_mtime > _BEING_MADE_S:
-                self._wipe(directory.name, directory)
+            if not residue.being_made(directory):
+                residue.wipe(directory.name, directory, _say)
         elif store := clusters.open_store(directory):
             act(store)
         else:
             _say(f"cluster {directory.name} is used by a run now; it is left alone")
-
-    def _wipe(self, identity: str, directory: Path) -> None:
-        for runtime in _runtimes():
-            if identity in runtime.leftovers():
-                runtime.remove(identity, directory / "runtime")
-        shutil.rmtree(directory, ignore_errors=True)
-        _say(f"removed cluster {identity}")
-
-
-def _runtimes() -> Iterator[Runtime]:
-    """Every runtime that can be loaded; what the others left cannot be seen, which is told."""
-    for name in registry.names("runtimes"):
-        try:
-            yield registry.load("runtimes", name)()
-        except ChaosError as error:
-            complain(str(error))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaos.errors import ChaosError
 from chaos.load.control import Control
+from chaos.load.strays import outlive_nobody
 
 if TYPE_CHECKING:
     from chaos.load.assignment import Assignment
@@ -25,6 +26,7 @@ Work = Callable[["Assignment", Control], dict[str, Any]]
 def main(directory: Path, role: str, number: int, place: int) -> int:
     """Do one role's work until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides when workers end
+    outlive_nobody()
     control = Control()
     try:
         done = _prepared(directory, role, number, place, control)

@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
 from chaos.errors import ClusterError
 from chaos.history.events import EventLog
-from chaos.load.strays import note
+from chaos.load.strays import mark, note
 from chaos.spi import Json
 from chaos.timing import clock_environment, now_ns, wait_until
 
@@ -49,7 +50,7 @@ class Worker:
             stderr=log,
             # A session of its own: Ctrl-C is for the engine, which ends workers in order.
             start_new_session=True,
-            env={**os.environ, **clock_environment()},
+            env={**os.environ, **clock_environment(), **mark()},
         )
         log.close()
         assert self._process.stdout
@@ -143,6 +144,9 @@ class Crew:
     def __init__(self, directory: Path, events: EventLog) -> None:
         self._directory, self._events = directory, events
         self._lock = threading.Lock()
+        # The kernel tells a worker of the end of the thread that started it, which has to be that
+        # of the tool; see `strays.outlive_nobody`.
+        self._spawner = ThreadPoolExecutor(1, "spawner")
         self._cluster_directory: Path | None = None
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
@@ -248,7 +252,9 @@ class Crew:
         return [f"{worker.name}: {worker.error}" for worker in self.everybody if worker.error]
 
     def _start(self, role: str, number: int, place: int | None = None) -> Worker:
-        worker = Worker(self._directory, role, number, self._events, place)
+        worker = self._spawner.submit(
+            Worker, self._directory, role, number, self._events, place
+        ).result()
         if self._cluster_directory:
             note(self._cluster_directory, worker.name, worker.pid)
         return worker

@@ -14,6 +14,7 @@ from chaos.heal import clean_up, restore
 from chaos.reaper import Reaper
 from chaos.recorded import fields_of
 from chaos.registry import load, names
+from chaos.residue import Residue, being_made, remove
 from chaos.spi import Cluster, Json, Meshed, NodeState, Runtime
 from chaos.timing import Interrupted, wait_until
 
@@ -63,11 +64,11 @@ def sweep(tell: Tell) -> None:
         state = read_state(directory)
         if state and state.keep and state.ready:
             continue  # healed when it is reused; not even locked, as another run may want it now
-        store = open_store(directory)
-        if store is None:
-            continue
         try:
-            clean_up(store, tell)
+            if state is None and not being_made(directory):
+                remove(Residue(directory.name, ("its directory",), directory), tell)
+            elif store := open_store(directory):
+                clean_up(store, tell)
         except ChaosError as error:
             tell(f"cluster {directory.name} of an earlier run is not cleaned up: {error}")
 

@@ -107,11 +107,13 @@ class Schedule:
         self.over.set()
         wait(self._lives.values())
         raised = [error for life in self._lives.values() if (error := life.exception())]
-        for error in raised:
-            if not isinstance(error, HealError):
-                raise error
-        if raised:
-            raise HealError("\n".join(map(str, raised)))
+        bugs = [error for error in raised if not isinstance(error, HealError)]
+        if len(bugs) < len(raised):
+            # A bug must not hide what is still on, nor the other way round.
+            why = [str(e) if isinstance(e, HealError) else f"a bug: {e!r}" for e in raised]
+            raise HealError("\n".join(why)) from (bugs[0] if bugs else None)
+        if bugs:
+            raise bugs[0]
 
     def _live(self, step: Step, guard: Guard, cluster: Cluster, start_ns: int) -> None:
         if not self._sleep_until(start_ns + int(step.at_s * 1e9)):

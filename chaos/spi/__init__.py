@@ -143,6 +143,9 @@ from chaos.spi.cluster import (
 from chaos.spi.cluster import (
     Runtime as Runtime,
 )
+from chaos.spi.cluster import (
+    Traced as Traced,
+)
 from chaos.spi.fault import (
     OF_THE_STREAM as OF_THE_STREAM,
 )

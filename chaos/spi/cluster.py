@@ -270,3 +270,18 @@ class Foresees(Protocol):
 
     def problems(self, broker: Broker) -> Sequence[tuple[str, str]]:
         """What does not go here, as (path in the experiment, what to do); empty: all does."""
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """Ability of a Runtime: it tells more of what carries its marks than `leftovers` does, for
+    `chaos doctor --residue`."""
+
+    def directories(self) -> Mapping[str, Path]:
+        """The directory of each cluster (the parent of the runtime's own) as its marks name it,
+        whoever's CHAOS_HOME it is in; id -> directory. What was made on another machine is left
+        out."""
+
+    def traces(self, cluster_id: str) -> Sequence[str]:
+        """What faults did to this cluster that shows neither in a node's state nor on a link:
+        limits, packet rules, mounts; a description of each. Empty: it is free of them."""

@@ -287,6 +287,24 @@ def test_a_fault_that_cannot_be_healed_has_an_exit_code_of_its_own(
     assert seen.gone_after_s is not None, seen.left
 
 
+BOTH = Scene(
+    "both",
+    experiment(step("test.buggy", "memory-1", for_s=1), step("test.stubborn", "memory-2")),
+    Plan(values=HEAL_SOON),
+)
+
+
+@pytest.mark.parametrize("scene", [BOTH], ids=str)
+def test_a_bug_does_not_hide_that_something_is_still_on(scene: Scene, played: Play) -> None:
+    """Both are told, and the exit code is that of what is left on."""
+    seen = played(scene)
+    assert seen.status == 4, seen.output
+    assert "the disk does not answer" in seen.output
+    assert "a bug in a plug-in" in seen.output
+    assert not seen.document.healed
+    assert seen.gone_after_s is not None, seen.left
+
+
 CONSEQUENCE = Scene(
     "consequence",
     experiment(step("process.pause", "memory-1", for_s=1)),

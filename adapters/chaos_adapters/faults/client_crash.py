@@ -41,5 +41,4 @@ class ClientCrash:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Put a new one in the place of whoever is dead."""
-        for client in clients.targets(cluster, injection):
-            client.start()
+        clients.at_once(lambda client: client.start(), clients.targets(cluster, injection))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.spi import ClientTarget, Cluster, Effect, Injection, NodeState, Presence, Rig
+from chaos.spi import Client, ClientTarget, Cluster, Effect, Injection, NodeState, Presence, Rig
 from chaos_adapters.faults import clients
 
 
@@ -32,9 +32,7 @@ class ClientZombie:
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
         """Freeze every target, then replace it."""
-        for client in clients.targets(cluster, injection):
-            client.pause()
-            client.supplant()
+        clients.at_once(_replace, clients.targets(cluster, injection))
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
         """The states of the old process and of the new one."""
@@ -54,3 +52,8 @@ class ClientZombie:
         """Let the old ones go on; nobody takes their place back."""
         for client in clients.targets(cluster, injection):
             client.resume()
+
+
+def _replace(client: Client) -> None:
+    client.pause()
+    client.supplant()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from chaos.errors import FaultError
 from chaos.spi import Client, Cluster, Effect, Injection, Loaded, NodeState, Presence, Rig
@@ -40,3 +41,12 @@ def share(clients: Sequence[Client], state: NodeState) -> Effect:
     if states and hit == len(states):
         return Effect(Presence.FULL, dict(states))
     return Effect(Presence.PARTIAL if hit else Presence.NONE, dict(states))
+
+
+def at_once(act: Callable[[Client], None], clients: Sequence[Client]) -> None:
+    """Do it to all of them at the same time: a new process takes seconds to come up. All are tried,
+    whatever becomes of the others. Raises what the first of them raised."""
+    with ThreadPoolExecutor(max(1, len(clients))) as pool:
+        acts = [pool.submit(act, client) for client in clients]
+    for done in acts:
+        done.result()

@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -31,10 +31,11 @@ from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.daemon import LABEL, daemon
-from chaos_adapters.runtimes.marks import MARK, kill_marked
+from chaos_adapters.runtimes.marks import MARK, directory_at, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
 from chaos_adapters.runtimes.packets import DockerPackets
 from chaos_adapters.runtimes.pods import (
+    PLACE_LABEL,
     compose_document,
     dump_yaml,
     places,
@@ -42,6 +43,7 @@ from chaos_adapters.runtimes.pods import (
     write_pod,
 )
 from chaos_adapters.runtimes.ports import reserve
+from chaos_adapters.runtimes.traces import SCANS
 
 _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
@@ -314,19 +316,40 @@ class Docker:
         """All containers, networks and volumes with our label; none where no daemon answers."""
         found: dict[str, list[str]] = {}
         try:
-            with daemon("leftovers") as client:
-                mark = {"label": LABEL}
-                for kind, things in (
-                    ("container", client.containers.list(all=True, filters=mark)),
-                    ("network", client.networks.list(filters=mark)),
-                    ("volume", client.volumes.list(filters=mark)),
-                ):
-                    for thing in things:
-                        owner, name = _labels(thing)[LABEL], thing.name
-                        found.setdefault(owner, []).append(f"{kind} {name}")
+            for kind, thing in _things({"label": LABEL}):
+                found.setdefault(_labels(thing)[LABEL], []).append(f"{kind} {thing.name}")
         except ClusterError:
             return {}
         return found
+
+    def directories(self) -> Mapping[str, Path]:
+        """As the labels of the containers, networks and volumes name them."""
+        found = {}
+        try:
+            for _, thing in _things({"label": LABEL}):
+                if directory := directory_at(_labels(thing).get(PLACE_LABEL, "")):
+                    found[_labels(thing)[LABEL]] = directory
+        except ClusterError:
+            return {}
+        return found
+
+    def traces(self, cluster_id: str) -> Sequence[str]:
+        """See `chaos_adapters.runtimes.traces`."""
+        with daemon(f"traces on cluster {cluster_id}") as client:
+            mark = {"label": f"{LABEL}={cluster_id}"}
+            containers = client.containers.list(all=True, filters=mark)
+            return [what for scan in SCANS for what in scan(containers)]
+
+
+def _things(mark: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """What carries a mark, each with what it is. Raises ClusterError."""
+    with daemon("what it keeps for us") as client:
+        for container in client.containers.list(all=True, filters=mark, ignore_removed=True):
+            yield "container", container
+        for network in client.networks.list(filters=mark):
+            yield "network", network
+        for volume in client.volumes.list(filters=mark):
+            yield "volume", volume
 
 
 def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type

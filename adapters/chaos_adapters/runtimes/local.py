@@ -30,6 +30,7 @@ import psutil
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
 from chaos.timing import wait_until
+from chaos_adapters.runtimes import marks
 from chaos_adapters.runtimes.java import java_argv, lock_problem
 from chaos_adapters.runtimes.marks import MARK, kill_marked, marked
 from chaos_adapters.runtimes.ports import reserve
@@ -257,11 +258,15 @@ class Local:
 
     def leftovers(self) -> Mapping[str, Sequence[str]]:
         """Every marked process of this user."""
-        found: dict[str, list[str]] = {}
-        for process, mark in marked():
-            with suppress(psutil.NoSuchProcess):
-                found.setdefault(mark, []).append(f"process {process.pid} ({process.name()})")
-        return found
+        return marks.leftovers()
+
+    def directories(self) -> Mapping[str, Path]:
+        """As the environment of the processes names them."""
+        return marks.directories()
+
+    def traces(self, cluster_id: str) -> Sequence[str]:  # noqa: ARG002
+        """None: whatever faults do here shows in the state of a process."""
+        return ()
 
 
 def _probed(broker: Broker) -> Launch:
@@ -272,10 +277,7 @@ def _probed(broker: Broker) -> Launch:
 
 def _numbered(members: Sequence[Member]) -> Mapping[str, Mapping[str, Address]]:
     """Addresses that are never used, to ask a broker what it would launch."""
-    return {
-        member.name: {port.name: Address(_LOOPBACK, port.number) for port in member.ports}
-        for member in members
-    }
+    return {m.name: {p.name: Address(_LOOPBACK, p.number) for p in m.ports} for m in members}
 
 
 def _place(
@@ -313,7 +315,7 @@ def _write_node(base: Path, place: Place, launch: Launch, cluster_id: str) -> No
         file.write_text(text)
     if launch.program is None:
         raise Unavailable("this system does not run as plain processes; use --runtime docker")
-    environment = {**launch.environment, MARK: cluster_id}
+    environment = {**launch.environment, **marks.of(cluster_id, base.parent.parent)}
     _write_record(base, {"argv": _argv(launch.program), "environment": environment})
 
 
@@ -367,7 +369,7 @@ def _prepare(directory: Path, launches: Mapping[str, Launch], cluster_id: str) -
         running = {
             name: _spawn(
                 _argv(launch.prepare[step]),
-                {**launch.environment, MARK: cluster_id},
+                {**launch.environment, **marks.of(cluster_id, directory.parent)},
                 directory / name,
             )
             for name, launch in launches.items()

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from chaos.data import compose_dir
 from chaos.spi import Address, Broker, Json, Launch, Member, Place
+from chaos_adapters.runtimes.marks import place_of
 from chaos_adapters.runtimes.mesh import (
     CLIENT_PROXY,
     PROBE_PROXY,
@@ -25,6 +26,9 @@ from chaos_adapters.runtimes.mesh import (
     link_proxy,
     loopback_of,
 )
+
+PLACE_LABEL = "mqchaos.directory"
+"""Beside LABEL; see `marks.place_of`."""
 
 
 def template_path(broker: Broker) -> Path:
@@ -124,6 +128,9 @@ def compose_document(
         for section, things in filled.items():
             if not section.startswith("x-"):
                 merged.setdefault(section, {}).update(things)
+    for things in merged.values():
+        for thing in things.values():
+            thing["labels"][PLACE_LABEL] = _literal(place_of(directory.parent))
     return merged
 
 
