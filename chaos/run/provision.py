@@ -17,7 +17,7 @@ from chaos.registry import load, names
 from chaos.spi import Cluster, Json, Meshed, NodeState, Runtime
 from chaos.timing import Interrupted, wait_until
 
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 300.0  # RabbitMQ needs 10 s of two idle cores, and may get a tenth of them
 _LOOK_S = 2.0
 Tell = Callable[[str], None]
 

@@ -28,10 +28,10 @@ from docker.models.containers import Container
 from requests import RequestException
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, NodeState
+from chaos.spi import Address, Broker, Cluster, Member, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.marks import MARK, kill_marked
-from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
+from chaos_adapters.runtimes.mesh import DockerLink, Pod, client_ports, links_of
 from chaos_adapters.runtimes.pods import (
     LABEL,
     compose_document,
@@ -248,8 +248,7 @@ class Docker:
         """Write the Compose file of all pods and bring them up."""
         members = broker.members()
         directory.mkdir(parents=True, exist_ok=True)
-        numbers = iter(reserve(directory, 3 * len(members)))
-        pods = {m.name: Pod(next(numbers), next(numbers), next(numbers)) for m in members}
+        pods = _pods(members, directory)
         (directory / "pods.json").write_text(
             json.dumps({name: asdict(pod) for name, pod in pods.items()})
         )
@@ -267,11 +266,11 @@ class Docker:
         except (OSError, ValueError) as error:
             raise ClusterError(f"{directory}: no cluster was started here: {error}") from error
         cluster_id = directory.parent.name
-        pods = {name: Pod(**ports) for name, ports in about.items()}
+        pods = {name: _pod(**ports) for name, ports in about.items()}
         members = broker.members()
         nodes = {m.name: DockerNode(m.name, cluster_id, directory / m.name) for m in members}
         clients = {
-            member.name: Address(_LOOPBACK, pods[member.name].client)
+            member.name: Address(_LOOPBACK, pods[member.name].client, pods[member.name].others)
             for member in members
             if any(port.audience == "clients" for port in member.ports)
         }
@@ -310,6 +309,23 @@ class Docker:
         except ClusterError:
             return {}
         return found
+
+
+def _pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:
+    """A pod with free ports for each member."""
+    further = {member.name: client_ports(member)[1:] for member in members}
+    numbers = iter(reserve(directory, sum(3 + len(ports) for ports in further.values())))
+    return {
+        name: _pod(
+            next(numbers), next(numbers), next(numbers),
+            [(port.name, next(numbers)) for port in ports],
+        )
+        for name, ports in further.items()
+    }  # fmt: skip
+
+
+def _pod(api: int, client: int, probe: int, others: Sequence[tuple[str, int]]) -> Pod:
+    return Pod(api, client, probe, tuple((name, number) for name, number in others))
 
 
 def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type

@@ -12,19 +12,38 @@ from functools import cache
 from chaos.spi import CLIENTS, Address, Member, Port
 from chaos_adapters.runtimes.toxiproxy import Server
 
-CLIENT_PROXY, PROBE_PROXY = 9095, 9096
-"""Ports on which every pod's Toxiproxy listens for clients and for probes."""
+API, CLIENT_PROXY, PROBE_PROXY = 8474, 9095, 9096
+"""Ports on which every pod's Toxiproxy listens for us, for clients and for probes; those for
+further ports of clients follow."""
 _LOOPBACK = "127.0.0.1"
 _STREAMS = ("upstream", "downstream")
 
 
 @dataclass(frozen=True)
 class Pod:
-    """The ports of this machine's loopback that lead to one pod."""
+    """The ports of this machine's loopback that lead to one pod. `others` are those for further
+    ports of clients, by name."""
 
     api: int
     client: int
     probe: int
+    others: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def published(self) -> Sequence[tuple[int, int]]:
+        """All of them, each with the port of the pod to which it leads."""
+        fixed = [(self.api, API), (self.client, CLIENT_PROXY), (self.probe, PROBE_PROXY)]
+        more = [(number, PROBE_PROXY + place) for place, (_, number) in enumerate(self.others, 1)]
+        return [*fixed, *more]
+
+    def for_clients(self, port: str) -> int:
+        """Where clients reach a port of the node."""
+        return dict(self.others).get(port, self.client)
+
+
+def client_ports(member: Member) -> Sequence[Port]:
+    """The ports of a node that clients talk to, the one that is its address first."""
+    return [port for port in member.ports if port.audience == "clients"]
 
 
 def loopback_of(number: int) -> str:
@@ -35,6 +54,11 @@ def loopback_of(number: int) -> str:
 def link_proxy(target: str, port: str) -> str:
     """The name of the proxy, in the pod of the source, of one port of a link."""
     return f"{target}.{port}"
+
+
+def client_proxy(place: int, port: Port) -> str:
+    """The name of the proxy, in a node's own pod, of a port of clients."""
+    return f"clients.{port.name}" if place else "clients"
 
 
 @cache
@@ -77,11 +101,12 @@ class DockerLink:
     def probe(self, timeout_s: float) -> Mapping[str, float | None]:
         """Ping each port."""
         if self.source == CLIENTS:
-            ports = [port for port, _, _ in self.routes]
-            return {port.name: _ping(self.pod.client, port, timeout_s) for port in ports}
+            ports = [port for port, _, _ in self.routes if port.ping]
+            at = self.pod.for_clients
+            return {port.name: _ping(at(port.name), port, timeout_s) for port in ports}
         with _probe_lock(self.pod):
             found = {}
-            for port, _, listens in self.routes:
+            for port, listens in [(port, at) for port, _, at in self.routes if port.ping]:
                 self._server.redirect("probe", listens)
                 found[port.name] = _ping(self.pod.probe, port, timeout_s)
             return found
@@ -107,7 +132,7 @@ def links_of(
     links = {}
     for number, target in enumerate(members, 1):
         inner = [port for port in target.ports if port.audience == "peers"]
-        outer = [port for port in target.ports if port.audience == "clients"]
+        outer = client_ports(target)
         for source in members:
             if source.name != target.name and inner:
                 at = loopback_of(number)
@@ -118,7 +143,9 @@ def links_of(
                 pair = (source.name, target.name)
                 links[pair] = DockerLink(*pair, pods[source.name], routes)
         if outer:
-            routes = tuple((port, "clients", "") for port in outer)
+            routes = tuple(
+                (port, client_proxy(place, port), "") for place, port in enumerate(outer)
+            )
             links[CLIENTS, target.name] = DockerLink(
                 CLIENTS, target.name, pods[target.name], routes
             )
