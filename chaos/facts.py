@@ -229,6 +229,7 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
         replicas=_replicas(streams) if story.expects.get("replicas") else None,
         lives=_lives(story),
         dead_ends=_ends(streams, "dead") if story.expects.get("dead_letter") else None,
+        keeps=story.expects.get("keeps", True),
     )
 
 

@@ -13,7 +13,8 @@ from chaos.spi import Address
 @dataclass(frozen=True)
 class Assignment:
     """`client` is the worker's name, `run` the number that marks the run's messages, `place` the
-    number of the client whose place it holds (its own, unless that died)."""
+    number of the client whose place it holds (its own, unless that died). `clients` begins with
+    another node for each place, in turn, so that those who stay with one are spread."""
 
     directory: Path
     client: str
@@ -29,10 +30,16 @@ class Assignment:
     ) -> Assignment:
         """From the run directory, where the engine wrote it."""
         about = json.loads((directory / "workers.json").read_text())
-        clients = {name: Address(host, port) for name, (host, port) in about["clients"].items()}
+        nodes = list(about["clients"])
+        turned = [*nodes[place % len(nodes) :], *nodes[: place % len(nodes)]]
+        clients = {name: _address(*about["clients"][name]) for name in turned}
         experiment = replace(experiment, stream=replace(experiment.stream, name=about["stream"]))
         client, run = f"{role}-{number}", about["run"]
         return Assignment(directory, client, number, place, run, experiment, clients)
+
+
+def _address(host: str, port: int, others: list[tuple[str, int]]) -> Address:
+    return Address(host, port, tuple((name, number) for name, number in others))
 
 
 def read_experiment(directory: Path) -> Experiment:

@@ -16,7 +16,7 @@ from chaos.load.control import STATS_EVERY_S, Control
 from chaos.load.dead_letters import DeadLetters, dead_letter_stream
 from chaos.load.recorder import Recorder
 from chaos.load.replicas import read_replicas
-from chaos.spi import Deliveries, Json, PartitionEnd, Replicas
+from chaos.spi import Deliveries, Json, PartitionEnd, Replicas, TellsItself
 
 READ_BACK_WITHIN_S = 120.0
 _RECEIVE_S = 0.1
@@ -120,7 +120,8 @@ class _Loop:
             self._control.tell(stats=self._stats())
 
     def _stats(self) -> Json:
-        return {**self._recorder.stats(), **self._app.told()}
+        told = self._consumer.told() if isinstance(self._consumer, TellsItself) else {}
+        return {**self._recorder.stats(), **self._app.told(), **told}
 
 
 def read_back(work: Assignment, control: Control) -> Json:

@@ -23,7 +23,7 @@ from chaos.history.writer import FLUSH_EVERY_S, Writer, stream_path
 from chaos.load.assignment import Assignment
 from chaos.load.control import STATS_EVERY_S, Control
 from chaos.load.poison import Poison
-from chaos.spi import Json, Numbers, Outcome, Producer, Transacts
+from chaos.spi import Json, Numbers, Outcome, Producer, TellsItself, Transacts
 from chaos.timing import now_ns
 
 _CHUNK, _CHUNK_BYTES = 512, 4 << 20
@@ -204,7 +204,7 @@ class _Sender:
     def __init__(self, producer: Producer, recorder: Recorder, plan: Plan) -> None:
         self.next = 0
         self.plan, self.due = plan, 0
-        self._producer, self._recorder = producer, recorder
+        self.producer, self._recorder = producer, recorder
         self._flush_s = time.monotonic() + FLUSH_EVERY_S
         self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // plan.size))
         # Reserving half a second's worth at once keeps it to a few small writes a second.
@@ -217,10 +217,10 @@ class _Sender:
         count = min(self.due - self.next, self._chunk)
         if count > 0:
             # When the client's queue is full, what it did not take stays due.
-            self._producer.poll(0 if self._send(count) == count else 0.01)
+            self.producer.poll(0 if self._send(count) == count else 0.01)
         else:
             next_due_ns = self.plan.start_ns + self.next * self.plan.interval_ns
-            self._producer.poll(min(max((next_due_ns - now) / 1e9, 0.0), 0.05))
+            self.producer.poll(min(max((next_due_ns - now) / 1e9, 0.0), 0.05))
         if time.monotonic() >= self._flush_s:
             self._recorder.flush(self.plan)
             self._flush_s = time.monotonic() + FLUSH_EVERY_S
@@ -235,7 +235,7 @@ class _Sender:
         kinds = poison.kinds(first, count) if poison else None
         bodies = message.encode(plan.run, plan.producer, first, due_ns, sent_ns, plan.size, kinds)
         self._recorder.handing_over(first, sent_ns)
-        taken = self._producer.send(first, message.keys(first, count, plan.keys), bodies)
+        taken = self.producer.send(first, message.keys(first, count, plan.keys), bodies)
         self.next += taken
         return taken
 
@@ -269,9 +269,11 @@ def _send_until_stopped(sender: _Sender, control: Control, recorder: Recorder) -
 
 def _stats(sender: _Sender, recorder: Recorder) -> Json:
     """`due`, `sent`, `ok`, `refused`, `indeterminate`: messages; `highest`: acknowledged offset by
-    partition; `reasons`: errors by name; `poison`: see `Poison`, null without."""
+    partition; `reasons`: errors by name; `poison`: see `Poison`, null without; and what the client
+    tells of itself."""
+    told = sender.producer.told() if isinstance(sender.producer, TellsItself) else {}
     return {
-        "due": sender.due, "sent": sender.next, **recorder.counts,
+        "due": sender.due, "sent": sender.next, **recorder.counts, **told,
         "highest": recorder.highest, "reasons": recorder.reasons,
         "poison": recorder.poison and recorder.poison.told(),
     }  # fmt: skip

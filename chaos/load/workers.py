@@ -86,12 +86,19 @@ class Worker:
         if message.get("ready"):
             self.ready = True
             self._events.add("client", client=self.name, what="ready")
+        self._note_connection(message.get("stats") or {})
         self.stats = message.get("stats", self.stats)
         if (done := message.get("done")) is not None:
             if done.get("fenced"):
                 self._events.add("client", client=self.name, what="fenced", why=done["fenced"])
             self.done, self.stats = done, done or self.stats
         self.error = message.get("error", self.error)
+
+    def _note_connection(self, stats: Json) -> None:
+        """Put on record where it is connected to now, and whether the broker blocks it."""
+        for what in ("node", "blocked"):
+            if what in stats and stats[what] != self.stats.get(what):
+                self._events.add("connection", client=self.name, **{what: stats[what]})
 
     def tell(self, **order: Any) -> None:  # noqa: ANN401 - whatever JSON can say
         """Give an order; one that is gone already cannot take it, which shows as its `error`."""

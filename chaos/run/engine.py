@@ -11,7 +11,7 @@ import platform
 import re
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -29,12 +29,13 @@ from chaos.load.clients import clients_of
 from chaos.load.dead_letters import dead_letter_stream
 from chaos.load.workers import Crew, Rates
 from chaos.report import report_after
+from chaos.run import drain
 from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
 from chaos.run.settings import read_settings
 from chaos.run.watch import Watch
-from chaos.spi import Cluster, Json, Replicas
+from chaos.spi import Cluster, HandsOut, Json, Replicas
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import UndoLog
 from chaos.verdict import Document
@@ -158,6 +159,7 @@ class _Run:
             "partitions": self.experiment.stream.partitions,
             "dead_letter": load.consumers.dead_letter,
             "readable": hasattr(self.experiment.broker, "stored"),
+            "keeps": self._keeps,
             "replicas": isinstance(self.experiment.broker, Replicas),
         }
 
@@ -198,7 +200,9 @@ class _Run:
         about: Json = {
             "run": self.number,
             "stream": self.experiment.stream.name,
-            "clients": {name: (at.host, at.port) for name, at in cluster.clients.items()},
+            "clients": {
+                name: (at.host, at.port, at.others) for name, at in cluster.clients.items()
+            },
         }
         write_json(self.directory / "workers.json", about)
         assert self.provision.store
@@ -239,11 +243,18 @@ class _Run:
         self._heal()
         self._attempt(lambda: self._await_whole(cluster))
         self.crew.stop_producers(self.load_end_ns, _PRODUCERS_END_WITHIN_S, self.stop)
-        self._phase("read-back")
-        goal = self._read_back()
-        self._phase("drain")
-        self._drain(goal)
-        self.crew.stop_consumers(_CONSUMERS_END_WITHIN_S, self.stop)
+        if self._keeps:
+            self._phase("read-back")
+            goal = self._read_back()
+            self._phase("drain")
+            self._drain(drain.reached(self.crew, goal))
+            self.crew.stop_consumers(_CONSUMERS_END_WITHIN_S, self.stop)
+        else:
+            assert self.watch
+            self._drain(drain.Emptied(self.crew, self.directory, self.watch))
+            self.crew.stop_consumers(_CONSUMERS_END_WITHIN_S, self.stop)
+            self._phase("read-back")
+            self._read_back()
         # From here on the record is whole, whatever becomes of this process.
         self._phase("clean-up")
 
@@ -281,19 +292,15 @@ class _Run:
                 goal[partition] = max(goal.get(partition, -1), offset)
         return goal
 
-    def _drain(self, goal: dict[str, int]) -> None:
-        def reached() -> bool:
-            seen: dict[str, int] = {}
-            for worker in self.crew.consumers:
-                for partition, offset in worker.stats.get("highest", {}).items():
-                    seen[partition] = max(seen.get(partition, -1), offset)
-            return all(seen.get(partition, -1) >= offset for partition, offset in goal.items())
+    @property
+    def _keeps(self) -> bool:
+        broker = self.experiment.broker
+        return not isinstance(broker, HandsOut) or broker.keeps(self.experiment.stream)
 
+    def _drain(self, over: Callable[[], bool]) -> None:
         limit_s = self.experiment.phases.drain_s
         try:
-            wait_until(
-                reached, "consumers to see everything", limit_s, every_s=0.05, stop=self.stop
-            )
+            wait_until(over, "consumers to see everything", limit_s, every_s=0.05, stop=self.stop)
         except DeadlineExceeded:
             # Not an error: what was not delivered by now is counted, as "not yet".
             self.events.add("drain", what="deadline", seconds=limit_s)

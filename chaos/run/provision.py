@@ -18,7 +18,7 @@ from chaos.residue import Residue, being_made, remove
 from chaos.spi import Cluster, Json, Meshed, NodeState, Runtime
 from chaos.timing import Interrupted, wait_until
 
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 300.0  # RabbitMQ needs 10 s of two idle cores, and may get a tenth of them
 _LOOK_S = 2.0
 Tell = Callable[[str], None]
 

@@ -9,12 +9,12 @@ from dataclasses import asdict
 
 from chaos.errors import ClusterError
 from chaos.history.events import EventLog
-from chaos.spi import Group, Observer, ObservesGroups, View
+from chaos.spi import Group, Observer, ObservesGroups, Paced, View
 from chaos.timing import now_ns
 
 _EVERY_S = 0.03
-"""Between the starts of two looks. A change is dated to this and the time of a look; what it costs
-is measured by `benchmarks/observer.py`."""
+"""Between the starts of two looks, unless the observer is Paced. A change is dated to this and the
+time of a look; what it costs is measured by `benchmarks/observer.py`."""
 _GROUP_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 2.0
 
@@ -27,10 +27,18 @@ class Watch:
         self._observer, self._events = observer, events
         self._last, self._looked_ns = View(), now_ns()
         self._lock, self._end = threading.Lock(), threading.Event()
-        self._threads = [self._start(self.look, _EVERY_S, "watch")]
+        every_s = observer.every_s if isinstance(observer, Paced) else _EVERY_S
+        self._threads = [self._start(self.look, every_s, "watch")]
+        self._group: _GroupLook | None = None
         if group and isinstance(observer, ObservesGroups):
-            look = _GroupLook(observer, events, group)
-            self._threads.append(self._start(look, _GROUP_EVERY_S, "watch-group"))
+            self._group = _GroupLook(observer, events, group)
+            self._threads.append(self._start(self._group, _GROUP_EVERY_S, "watch-group"))
+
+    @property
+    def backlog(self) -> int | None:
+        """What the group had not settled when it was looked at last; None: nobody knows."""
+        last = self._group.last if self._group else None
+        return sum(last.lag.values()) if last and last.lag else None
 
     def look(self) -> View:
         """The state right now. Raises ClusterError when the cluster does not answer."""
@@ -73,13 +81,13 @@ class _GroupLook:
 
     def __init__(self, observer: ObservesGroups, events: EventLog, name: str) -> None:
         self._observer, self._events, self._name = observer, events, name
-        self._last: Group | None = None
+        self.last: Group | None = None
         self._looked_ns = now_ns()
 
     def __call__(self) -> None:
         asked_ns = now_ns()
         group = self._observer.group(self._name, _ANSWER_WITHIN_S)
-        if group != self._last:
-            self._last = group
+        if group != self.last:
+            self.last = group
             self._events.add("group", since_ns=self._looked_ns, **asdict(group))
         self._looked_ns = asked_ns

@@ -39,6 +39,9 @@ from chaos.spi.broker import (
     Group as Group,
 )
 from chaos.spi.broker import (
+    HandsOut as HandsOut,
+)
+from chaos.spi.broker import (
     Held as Held,
 )
 from chaos.spi.broker import (
@@ -55,6 +58,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Outcome as Outcome,
+)
+from chaos.spi.broker import (
+    Paced as Paced,
 )
 from chaos.spi.broker import (
     PartitionEnd as PartitionEnd,
@@ -79,6 +85,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     SettlesDurably as SettlesDurably,
+)
+from chaos.spi.broker import (
+    TellsItself as TellsItself,
 )
 from chaos.spi.broker import (
     TellsItsEnd as TellsItsEnd,

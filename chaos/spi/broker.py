@@ -21,7 +21,9 @@ class View:
 
     `leaders`, `replicas` and `in_sync` are by partition (or queue) number of the run's stream;
     `alive` are the nodes that the cluster counts as alive; `dissenting` those that go on telling
-    other, older leaders than the rest, as one does that is cut off.
+    other, older leaders than the rest, as one does that is cut off. `alarms` are by node, such as
+    "disk"; `apart` is by node from whom it says that it was parted; `rivals` is by partition the
+    leaders that are named at once, each with the nodes that name it.
     """
 
     controller: str | None = None
@@ -30,6 +32,9 @@ class View:
     in_sync: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     alive: tuple[str, ...] = ()
     dissenting: tuple[str, ...] = ()
+    alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rivals: Mapping[int, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -41,6 +46,15 @@ class Observer(Protocol):
 
     def close(self) -> None:
         """Give the connections back."""
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """Ability of an Observer: it tells how often to look, where looks are dear."""
+
+    @property
+    def every_s(self) -> float:
+        """Seconds between the starts of two looks."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,14 @@ class Producer(Protocol):
         """Wait for open sends, then disconnect; what is still open then is never reported."""
 
 
+@runtime_checkable
+class TellsItself(Protocol):
+    """Ability of a Producer or Consumer: it tells how it is connected."""
+
+    def told(self) -> Mapping[str, str | None]:
+        """`node`: to which one (None: to none); `blocked`: why the broker takes nothing from it."""
+
+
 @dataclass(frozen=True)
 class Deliveries:
     """Messages as they came out of the broker, in order; all columns have one length."""
@@ -182,6 +204,15 @@ class Readable(Protocol):
         timeout_s: float,
     ) -> Iterator[Deliveries | PartitionEnd]:
         """All that the stream holds, then one PartitionEnd for each partition."""
+
+
+@runtime_checkable
+class HandsOut(Protocol):
+    """Ability of a Broker of which a stream may be queues: what consumers settled is gone."""
+
+    def keeps(self, stream: Any) -> bool:  # noqa: ANN401
+        """Whether messages of this stream stay when they are consumed. Of one that does not keep
+        them, `stored` is what is left when all consumers have gone."""
 
 
 @dataclass(frozen=True)

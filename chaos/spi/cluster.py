@@ -153,10 +153,16 @@ class Loaded(Protocol):
 
 @dataclass(frozen=True)
 class Address:
-    """A TCP end point."""
+    """A TCP end point. `others` are further ports of the same node by name, where clients talk to
+    it on several."""
 
     host: str
     port: int
+    others: tuple[tuple[str, int], ...] = ()
+
+    def of(self, name: str) -> Address:
+        """Another port of the node. Raises KeyError."""
+        return Address(self.host, dict(self.others)[name])
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -166,8 +172,10 @@ class Address:
 class Port:
     """A port that a node listens on.
 
-    `audience` is who connects: "peers", "clients" or "self". `ping` is a request of the port's
-    protocol that a healthy server answers with at least one byte; probes send it.
+    `audience` is who connects: "peers", "clients" or "self". The first one of "clients" is a node's
+    address for them, more are its `others`. `ping` is a request of the port's protocol that a
+    healthy server answers with at least one byte; probes send it. A port that is listened on only
+    now and then has an empty one, and is not probed.
     """
 
     name: str

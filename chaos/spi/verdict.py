@@ -106,7 +106,8 @@ class Facts:
     far what each node holds was read, by node and partition (None: this broker does not tell).
     `lives` is when the clients were there that a fault killed or that took their place, as (from,
     until). `dead_ends` is how far each partition of the dead-letter stream was read back (None:
-    there was no such stream).
+    there was no such stream). `keeps` is False where what consumers settled is gone from the
+    stream, so that `ends` are of what was left.
     """
 
     handed_out: Mapping[int, int]
@@ -121,6 +122,7 @@ class Facts:
     replicas: Mapping[str, Mapping[int, PartitionEnd]] | None = None
     lives: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dead_ends: Mapping[int, PartitionEnd] | None = None
+    keeps: bool = True
 
 
 @dataclass(frozen=True)

@@ -201,6 +201,14 @@ class Progress:
             return []
         return [(f"{event['client']} failed: {event.get('why', 'no reason given')}", Tone.BAD)]
 
+    def _on_connection(self, event: Json) -> list[tuple[str, Tone]]:
+        if "blocked" in event:
+            why = event["blocked"]
+            told = f"is blocked by the broker: {why}" if why else "is not blocked any more"
+            return [(f"{event['client']} {told}", Tone.WARN if why else Tone.GOOD)]
+        where = f"is connected to {event['node']}" if event["node"] else "lost its connection"
+        return [(f"{event['client']} {where}", Tone.PLAIN)]
+
     def _on_drain(self, event: Json) -> list[tuple[str, Tone]]:
         waited = f"consumers had not seen everything after {event.get('seconds', 0):g} s"
         return [(waited, Tone.WARN)]
@@ -226,6 +234,24 @@ def view_changes(last: Json, now: Json) -> list[str]:
     if last:
         lines += _leader_changes(last, now)
         lines += _in_sync_changes(last, now)
+        lines += _trouble_changes(last, now)
+    return lines
+
+
+def _trouble_changes(last: Json, now: Json) -> list[str]:
+    """Alarms, and who was parted from whom."""
+    lines = []
+    for key, told in (("alarms", "alarm on {}: {}"), ("apart", "{} was parted from {}")):
+        old, new = (view.get(key) or {} for view in (last, now))
+        lines += [
+            told.format(node, listed(new.get(node, [])) or "none any more")
+            for node in sorted({*old, *new})
+            if old.get(node) != new.get(node)
+        ]
+    for partition, camps in (now.get("rivals") or {}).items():
+        if (last.get("rivals") or {}).get(partition) != camps:
+            told = listed(f"{leader} (say {', '.join(nodes)})" for leader, nodes in camps.items())
+            lines.append(f"partition {partition} has more than one leader: {told}")
     return lines
 
 

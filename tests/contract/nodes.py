@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from chaos.spi import Address, Broker, Command, Launch, Member, Place
@@ -25,8 +26,14 @@ def place(
         config_dir=str(directory / "config"),
         listen=addresses[member.name],
         reach=addresses,
-        client={name: next(iter(ports.values())) for name, ports in addresses.items()},
+        client={name: client(ports) for name, ports in addresses.items()},
     )
+
+
+def client(ports: dict[str, Address]) -> Address:
+    """What clients connect to, whatever else they use of the node."""
+    first, *others = ports.items()
+    return replace(first[1], others=tuple((name, each.port) for name, each in others))
 
 
 def addresses(broker: Broker) -> dict[str, dict[str, Address]]:

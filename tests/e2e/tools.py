@@ -80,7 +80,7 @@ def why_no_docker() -> str:
         subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return "no Docker daemon answers"
-    for name in ("CHAOS_KAFKA_IMAGE", "CHAOS_TOXIPROXY_IMAGE"):
+    for name in ("CHAOS_KAFKA_IMAGE", "CHAOS_RABBITMQ_IMAGE", "CHAOS_TOXIPROXY_IMAGE"):
         if name not in os.environ:
             return f"{name} is not set; scripts/docker-here builds and names images"
     return ""

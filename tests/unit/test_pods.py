@@ -74,7 +74,11 @@ def test_everything_that_is_published_is_published_on_loopback(tmp_path: Path, n
     published = [text for service in services.values() for text in service.get("ports", ())]
     found = [text.split(":") for text in published]
     assert {host for host, _, _ in found} == {"127.0.0.1"}
-    expected = {str(n) for pod in ports(Kafka(nodes=nodes)).values() for n in vars(pod).values()}
+    expected = {
+        str(n)
+        for pod in ports(Kafka(nodes=nodes)).values()
+        for n in (pod.api, pod.client, pod.probe)
+    }
     assert {number for _, number, _ in found} == expected
     assert len(found) == 3 * nodes
     assert {inner for _, _, inner in found} == {"8474", "9095", "9096"}

@@ -131,8 +131,9 @@ def _passed(rows: NDArray[np.int64], reach: Mapping[int, int]) -> NDArray[np.boo
 
 
 def vanished(state: State, facts: Facts) -> NDArray[np.int64] | None:
-    """What was acknowledged and delivered but is not stored; None if not all was read back."""
-    if not state.partitions <= records.read_back(facts):
+    """What was acknowledged and delivered but is not stored; None if not all was read back, or a
+    stream does not keep what it delivered."""
+    if not facts.keeps or not state.partitions <= records.read_back(facts):
         return None
     vanished = Table(4)
     for producer, sequence in state.flags.where(lambda flags: flags == _ACKED | _DELIVERED):

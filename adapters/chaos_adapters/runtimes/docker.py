@@ -28,11 +28,11 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState
+from chaos.spi import Address, Broker, Cluster, CpuUse, Member, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.daemon import LABEL, daemon
 from chaos_adapters.runtimes.marks import MARK, directory_at, kill_marked
-from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
+from chaos_adapters.runtimes.mesh import DockerLink, Pod, client_ports, links_of
 from chaos_adapters.runtimes.packets import DockerPackets
 from chaos_adapters.runtimes.pods import (
     PLACE_LABEL,
@@ -267,8 +267,7 @@ class Docker:
         """Write the Compose file of all pods and bring them up."""
         members = broker.members()
         directory.mkdir(parents=True, exist_ok=True)
-        numbers = iter(reserve(directory, 3 * len(members)))
-        pods = {m.name: Pod(next(numbers), next(numbers), next(numbers)) for m in members}
+        pods = _pods(members, directory)
         (directory / "pods.json").write_text(
             json.dumps({name: asdict(pod) for name, pod in pods.items()})
         )
@@ -286,11 +285,11 @@ class Docker:
         except (OSError, ValueError) as error:
             raise ClusterError(f"{directory}: no cluster was started here: {error}") from error
         cluster_id = directory.parent.name
-        pods = {name: Pod(**ports) for name, ports in about.items()}
+        pods = {name: _pod(**ports) for name, ports in about.items()}
         members = broker.members()
         nodes = {m.name: DockerNode(m.name, cluster_id, directory / m.name) for m in members}
         clients = {
-            member.name: Address(_LOOPBACK, pods[member.name].client)
+            member.name: Address(_LOOPBACK, pods[member.name].client, pods[member.name].others)
             for member in members
             if any(port.audience == "clients" for port in member.ports)
         }
@@ -350,6 +349,23 @@ def _things(mark: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
             yield "network", network
         for volume in client.volumes.list(filters=mark):
             yield "volume", volume
+
+
+def _pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:
+    """A pod with free ports for each member."""
+    further = {member.name: client_ports(member)[1:] for member in members}
+    numbers = iter(reserve(directory, sum(3 + len(ports) for ports in further.values())))
+    return {
+        name: _pod(
+            next(numbers), next(numbers), next(numbers),
+            [(port.name, next(numbers)) for port in ports],
+        )
+        for name, ports in further.items()
+    }  # fmt: skip
+
+
+def _pod(api: int, client: int, probe: int, others: Sequence[tuple[str, int]]) -> Pod:
+    return Pod(api, client, probe, tuple((name, number) for name, number in others))
 
 
 def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type

@@ -13,8 +13,9 @@ from chaos.spi import BOTH, CLIENTS, DOWNSTREAM, UPSTREAM, Address, Member, Port
 from chaos_adapters.runtimes.pings import OpenConnection, flow, ping, reaches, witness
 from chaos_adapters.runtimes.toxiproxy import Server
 
-CLIENT_PROXY, PROBE_PROXY = 9095, 9096
-"""Ports on which every pod's Toxiproxy listens for clients and for probes."""
+API, CLIENT_PROXY, PROBE_PROXY = 8474, 9095, 9096
+"""Ports on which every pod's Toxiproxy listens for us, for clients and for probes; those for
+further ports of clients follow."""
 _LOOPBACK = "127.0.0.1"
 _STREAMS = (UPSTREAM, DOWNSTREAM)
 
@@ -23,11 +24,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pod:
-    """The ports of this machine's loopback that lead to one pod."""
+    """The ports of this machine's loopback that lead to one pod. `others` are those for further
+    ports of clients, by name."""
 
     api: int
     client: int
     probe: int
+    others: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def published(self) -> Sequence[tuple[int, int]]:
+        """All of them, each with the port of the pod to which it leads."""
+        fixed = [(self.api, API), (self.client, CLIENT_PROXY), (self.probe, PROBE_PROXY)]
+        more = [(number, PROBE_PROXY + place) for place, (_, number) in enumerate(self.others, 1)]
+        return [*fixed, *more]
+
+    def for_clients(self, port: str) -> int:
+        """Where clients reach a port of the node."""
+        return dict(self.others).get(port, self.client)
+
+
+def client_ports(member: Member) -> Sequence[Port]:
+    """The ports of a node that clients talk to, the one that is its address first."""
+    return [port for port in member.ports if port.audience == "clients"]
 
 
 def loopback_of(number: int) -> str:
@@ -38,6 +57,11 @@ def loopback_of(number: int) -> str:
 def link_proxy(target: str, port: str) -> str:
     """The name of the proxy, in the pod of the source, of one port of a link."""
     return f"{target}.{port}"
+
+
+def client_proxy(place: int, port: Port) -> str:
+    """The name of the proxy, in a node's own pod, of a port of clients."""
+    return f"clients.{port.name}" if place else "clients"
 
 
 @cache
@@ -97,7 +121,7 @@ class DockerLink:
     def serves(self, timeout_s: float) -> bool:
         """Ping each port within the target's own pod."""
         with _probe_lock(self.home):
-            for port, _, _ in self.routes:
+            for port, _ in self._pinged:
                 self._at(self.home).redirect("probe", f"{self.target}:{port.number}")
                 if ping(self.home.probe, port, timeout_s) is None:
                     return False
@@ -114,13 +138,19 @@ class DockerLink:
         with self._first() as (number, port):
             return flow(number, port, size, timeout_s)
 
+    @property
+    def _pinged(self) -> list[tuple[Port, str]]:
+        """The ports that can be asked something, and where their proxies listen."""
+        return [(port, listens) for port, _, listens in self.routes if port.ping]
+
     def _through(self, look: Callable[[int, Port], T]) -> list[tuple[Port, T]]:
         """What is seen through each port of the link."""
         if self.source == CLIENTS:
-            return [(port, look(self.pod.client, port)) for port, _, _ in self.routes]
+            at = self.pod.for_clients
+            return [(port, look(at(port.name), port)) for port, _ in self._pinged]
         with _probe_lock(self.pod):
             found = []
-            for port, _, listens in self.routes:
+            for port, listens in self._pinged:
                 self._server.redirect("probe", listens)
                 found.append((port, look(self.pod.probe, port)))
             return found
@@ -128,9 +158,9 @@ class DockerLink:
     @contextmanager
     def _first(self) -> Iterator[tuple[int, Port]]:
         """A port of this machine that leads through the link, and whose it is."""
-        port, _, listens = self.routes[0]
+        port, listens = self._pinged[0]
         if self.source == CLIENTS:
-            yield self.pod.client, port
+            yield self.pod.for_clients(port.name), port
             return
         with _probe_lock(self.pod):
             self._server.redirect("probe", listens)
@@ -144,7 +174,7 @@ def links_of(
     links = {}
     for number, target in enumerate(members, 1):
         inner = [port for port in target.ports if port.audience == "peers"]
-        outer = [port for port in target.ports if port.audience == "clients"]
+        outer = client_ports(target)
         for source in members:
             if source.name != target.name and inner:
                 at = loopback_of(number)
@@ -155,7 +185,9 @@ def links_of(
                 pair = (source.name, target.name)
                 links[pair] = DockerLink(*pair, pods[source.name], routes, pods[target.name])
         if outer:
-            routes = tuple((port, "clients", "") for port in outer)
+            routes = tuple(
+                (port, client_proxy(place, port), "") for place, port in enumerate(outer)
+            )
             pod = pods[target.name]
             links[CLIENTS, target.name] = DockerLink(CLIENTS, target.name, pod, routes, pod)
     return links

@@ -23,6 +23,8 @@ from chaos_adapters.runtimes.mesh import (
     CLIENT_PROXY,
     PROBE_PROXY,
     Pod,
+    client_ports,
+    client_proxy,
     link_proxy,
     loopback_of,
 )
@@ -47,7 +49,7 @@ def places(cluster_id: str, broker: Broker, pods: Mapping[str, Pod]) -> Iterator
     members = broker.members()
     about = template(broker)[1]
     reach = {m.name: {p.name: Address(m.name, p.number) for p in m.ports} for m in members}
-    client = {m.name: Address("127.0.0.1", pods[m.name].client) for m in members}
+    client = {name: Address("127.0.0.1", pod.client, pod.others) for name, pod in pods.items()}
     for member in members:
         yield Place(
             cluster_id=cluster_id,
@@ -88,9 +90,12 @@ def _proxies(place: Place, members: Sequence[Member]) -> Iterator[Json]:
                     f"{loopback_of(number)}:{port.number}",
                     f"net-{peer.name}:{port.number}",
                 )
-    inner = next((port for port in own.ports if port.audience == "clients"), own.ports[0])
-    yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{inner.number}")
-    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{inner.number}")
+    first, *more = client_ports(own) or own.ports[:1]
+    yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{first.number}")
+    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{first.number}")
+    for turn, port in enumerate(more, 1):
+        at = f"0.0.0.0:{PROBE_PROXY + turn}"
+        yield _proxy(client_proxy(turn, port), at, f"{own.name}:{port.number}")
 
 
 def _proxy(name: str, listen: str, upstream: str) -> Json:
@@ -116,7 +121,7 @@ def compose_document(
                 for number, peer in enumerate(pods, 1) if peer != name
             ]),
             "VERSION": version,
-            "API_PORT": pod.api, "CLIENT_PORT": pod.client, "PROBE_PORT": pod.probe,
+            "PORTS": json.dumps([f"127.0.0.1:{here}:{there}" for here, there in pod.published]),
             "IMAGES": _literal(compose_dir() / "images"),
         }  # fmt: skip
         filled = YAML(typ="safe").load(string.Template(text).substitute(values))

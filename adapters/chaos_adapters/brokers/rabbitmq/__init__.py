@@ -1,0 +1,166 @@
+"""RabbitMQ 3.10 and later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from chaos.spi import (
+    Address,
+    Caveat,
+    Deliveries,
+    Launch,
+    Member,
+    PartitionEnd,
+    Place,
+    SendSink,
+    Settings,
+    View,
+)
+from chaos_adapters.brokers.rabbitmq import admin, topology
+from chaos_adapters.brokers.rabbitmq import settings as client_settings
+from chaos_adapters.brokers.rabbitmq.caveats import caveats
+from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer, read_back
+from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
+from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
+from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
+
+_VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)*(-management)?")
+
+
+@dataclass(frozen=True)
+class Rabbitmq:
+    """RabbitMQ, clustered: quorum queues, classic queues with mirrors or without, streams."""
+
+    stream_type: ClassVar[type] = Queues
+    roles: ClassVar[Mapping[str, bool]] = {
+        "leader": True,
+        "mirror": True,
+        "mirrors": True,
+        "follower": True,
+        "followers": True,
+        "member": True,
+        "members": True,
+    }
+
+    nodes: int = 3
+    """How many nodes, 1 to 9: `rabbitmq-1` and following."""
+    version: str = "3.13"
+    """Of the official image. What a version cannot do is refused."""
+    partition_handling: Literal["pause_minority", "autoheal", "ignore"] = "pause_minority"
+    """What nodes do that lost each other (`cluster_partition_handling`)."""
+    net_ticktime: int = 60
+    """Seconds. A node from which nothing comes is given up after up to a quarter more of it; a
+    connection that is closed tells at once."""
+    settings: Settings = field(default_factory=dict)
+    """Settings of all nodes, as `rabbitmq.conf` names them."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nodes <= 9:
+            raise ValueError(f"nodes is {self.nodes}: 1 to 9 are possible")
+        if not _VERSION.fullmatch(self.version):
+            raise ValueError(f"version is {self.version!r}: it should be like 3.13 or 4.0.5")
+        if self.net_ticktime < 4:
+            raise ValueError(f"net_ticktime is {self.net_ticktime}: at least 4 s is needed")
+
+    def problems(self, stream: Queues) -> Sequence[tuple[str, str]]:
+        """What can never be, in this version or at all."""
+        found = []
+        if stream.kind in (Kind.QUORUM, Kind.STREAM):
+            if stream.replicas > self.nodes:
+                what = f"{stream.replicas} replicas do not fit on {self.nodes} nodes"
+                found.append(("stream.replicas", f"{what}: at most {self.nodes}"))
+            if not stream.durable:
+                found.append(("stream.durable", f"a {stream.kind} queue is always durable"))
+        match = _VERSION.fullmatch(self.version)
+        assert match
+        if stream.kind is Kind.MIRRORED and int(match[1]) > 3:
+            what = f"classic queues are not mirrored any more in {self.version}"
+            found.append(("stream.kind", f"{what}: take quorum queues, or a version up to 3.13"))
+        if stream.kind is not Kind.MIRRORED:
+            found += [
+                (f"stream.policy.{key}", "only classic queues have mirrors: kind: mirrored")
+                for key in stream.policy
+                if key.startswith("ha-")
+            ]
+        return found
+
+    def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
+        """See settings."""
+        return list(client_settings.problems(producer, consumer))
+
+    def members(self) -> Sequence[Member]:
+        """See topology."""
+        return topology.members(self.nodes)
+
+    def launch(self, place: Place) -> Launch:
+        """See topology."""
+        return topology.launch(
+            place, self.nodes, self.partition_handling, self.net_ticktime, self.settings
+        )
+
+    def ready(self, clients: Mapping[str, Address], timeout_s: float) -> str:
+        """All nodes run, and every one sees all others."""
+        return admin.missing(clients, timeout_s)
+
+    def prepare(self, clients: Mapping[str, Address], stream: Queues, timeout_s: float) -> None:
+        """Declare the queues, with their leaders spread over the nodes."""
+        admin.prepare(clients, stream, timeout_s)
+
+    def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
+        """Delete all queues and policies."""
+        admin.reset(clients, timeout_s)
+
+    def observer(self, clients: Mapping[str, Address], stream: Queues) -> RabbitObserver:
+        """See observer."""
+        return RabbitObserver(clients, stream)
+
+    def locate(self, role: str, partition: int | None, view: View) -> Sequence[str]:
+        """By the view; a mirror is a member that does not lead, and so is a follower."""
+        assert partition is not None
+        leader, nodes = view.leaders.get(partition), view.replicas.get(partition, ())
+        if role == "leader":
+            return [leader] if leader else []
+        if role in ("member", "members"):
+            return nodes
+        return [name for name in nodes if name != leader]
+
+    def ended_in_order(self, log: Sequence[str]) -> bool:
+        """It was told to stop, and all its applications did."""
+        _, told, after = "\n".join(log).rpartition("RabbitMQ is asked to stop")
+        return bool(told) and "Successfully stopped RabbitMQ" in after
+
+    def producer(
+        self, clients: Mapping[str, Address], stream: Queues, settings: Settings, sink: SendSink
+    ) -> RabbitProducer:
+        """See settings."""
+        wanted = client_settings.publishing(settings)
+        return RabbitProducer(clients, stream.names, wanted, sink)
+
+    def consumer(
+        self,
+        clients: Mapping[str, Address],
+        stream: Queues,
+        settings: Settings,
+        group: str,  # noqa: ARG002 - whoever consumes a queue shares it
+    ) -> RabbitConsumer:
+        """See settings. Consumers of a queue share it; each one of a stream gets all of it."""
+        wanted = client_settings.consuming(settings)
+        return RabbitConsumer(clients, stream.names, wanted, stream.consumed)
+
+    def keeps(self, stream: Queues) -> bool:
+        """See spi.Readable: what is consumed from a queue is gone."""
+        return stream.keeps
+
+    def stored(
+        self, clients: Mapping[str, Address], stream: Queues, timeout_s: float
+    ) -> Iterator[Deliveries | PartitionEnd]:
+        """What is left in the queues; it stays there."""
+        there = admin.counts(clients, stream.names, timeout_s / 2)
+        return read_back(clients, stream.names, there, stream.consumed, timeout_s / 2)
+
+    def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
+        """What RabbitMQ's documentation makes the guarantees depend on."""
+        return caveats(self.partition_handling, stream, producer, consumer)

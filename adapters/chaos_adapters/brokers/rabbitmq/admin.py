@@ -1,0 +1,113 @@
+"""Looking at and preparing a RabbitMQ cluster through its management API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+from urllib.parse import quote
+
+import pika
+from pika.exceptions import AMQPError
+
+from chaos.errors import ClusterError
+from chaos.spi import Address
+from chaos.timing import wait_until
+from chaos_adapters.brokers.rabbitmq.api import VHOST, Api
+from chaos_adapters.brokers.rabbitmq.stream import Queues
+from chaos_adapters.brokers.rabbitmq.tales import told
+from chaos_adapters.brokers.rabbitmq.topology import PASSWORD, USER, short_name
+
+_ASK_S = 10.0
+
+
+def missing(clients: Mapping[str, Address], timeout_s: float) -> str:
+    """What the cluster still lacks: nodes that do not run, or do not know each other."""
+    for name, address in clients.items():
+        with closing(Api(name, address)) as api:
+            try:
+                nodes = api.get("nodes?columns=name,running,partitions", timeout_s)
+            except ClusterError as error:
+                return f"{name} does not serve yet: {error}"
+        running = {short_name(node["name"]) for node in nodes if node["running"]}
+        if absent := sorted(set(clients) - running):
+            return f"{name} does not see {', '.join(absent)}"
+        if apart := [short_name(node["name"]) for node in nodes if node.get("partitions")]:
+            return f"{', '.join(apart)} was parted from others, and has to be restarted"
+    return ""
+
+
+def prepare(clients: Mapping[str, Address], stream: Queues, timeout_s: float) -> None:
+    """Declare the queues, each through another node, which becomes its leader; then wait until all
+    their members are there and in sync."""
+    apis = [Api(name, address) for name, address in clients.items()]
+    try:
+        if stream.in_force:
+            policy = {
+                "pattern": f"^{stream.name}\\.", "apply-to": "queues",
+                "definition": stream.in_force,
+            }  # fmt: skip
+            apis[0].put(f"policies/{VHOST}/{quote(stream.name)}", policy, _ASK_S)
+        for number, queue in enumerate(stream.names):
+            body = {"durable": stream.durable, "arguments": stream.declared}
+            apis[number % len(apis)].put(f"queues/{VHOST}/{quote(queue)}", body, _ASK_S)
+        wait_until(
+            lambda: all(_whole(api, clients, stream) for api in apis),
+            f"all members of {stream.name} in sync", timeout_s, every_s=0.1,
+        )  # fmt: skip
+    finally:
+        for api in apis:
+            api.close()
+
+
+def _whole(api: Api, clients: Mapping[str, Address], stream: Queues) -> bool:
+    tale = told(api, stream, tuple(clients), _ASK_S)
+    return len(tale.queues) == stream.queues and all(
+        set(queue.members) <= set(queue.in_sync) and queue.leader in clients
+        for queue in tale.queues.values()
+    )
+
+
+def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
+    """Delete all queues and policies; prove that none is left."""
+    name, address = next(iter(clients.items()))
+    with closing(Api(name, address)) as api:
+
+        def clean() -> bool:
+            found = 0
+            for what in ("queues", "policies"):
+                things = api.get(f"{what}/{VHOST}?columns=name", _ASK_S) or []
+                found += len(things)
+                for thing in things:
+                    api.delete(f"{what}/{VHOST}/{quote(thing['name'])}", _ASK_S)
+            return not found
+
+        wait_until(clean, "an empty cluster", timeout_s, every_s=0.2)
+
+
+def counts(
+    clients: Mapping[str, Address], queues: Sequence[str], timeout_s: float
+) -> Mapping[int, int]:
+    """How many messages each queue has ready, by its number; one that nobody serves is left out."""
+    found: dict[int, int] = {}
+    deadline = time.monotonic() + timeout_s
+    while len(found) < len(queues) and time.monotonic() < deadline:
+        for number, queue in enumerate(queues):
+            for address in clients.values():
+                if number not in found and (count := _count(address, queue)) is not None:
+                    found[number] = count
+    return found
+
+
+def _count(address: Address, queue: str) -> int | None:
+    parameters = pika.ConnectionParameters(
+        address.host, address.port, "/", pika.PlainCredentials(USER, PASSWORD),
+        socket_timeout=_ASK_S, stack_timeout=_ASK_S, blocked_connection_timeout=_ASK_S,
+    )  # fmt: skip
+    try:
+        with closing(pika.BlockingConnection(parameters)) as connection:
+            declared: Any = connection.channel().queue_declare(queue, passive=True)
+            return int(declared.method.message_count)
+    except (AMQPError, OSError):
+        return None

@@ -1,0 +1,103 @@
+"""What the `settings` of producers and consumers may say, checked before the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from chaos.spi import Settings
+
+T = TypeVar("T")
+_MOST_PREFETCH = 65_535  # the field of basic.qos has 16 bits
+
+
+@dataclass(frozen=True)
+class Connecting:
+    """How a client finds a node, and stays with it.
+
+    Client number n begins with node n of the cluster, round and round. When a connection is lost or
+    does not come about within `connect_timeout`, the next node is tried, in order; after each round
+    there is a pause of `reconnect_pause`. One that is `pinned` stays with its first node.
+    """
+
+    pinned: bool = False
+    heartbeat: int = 10
+    """Seconds of silence after which a connection counts as lost, at about twice that; 0: never."""
+    connect_timeout: float = 3.0
+    """Seconds."""
+    reconnect_pause: float = 0.5
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Publishing(Connecting):
+    """A producer."""
+
+    confirms: bool = True
+    """Whether the broker confirms each message. Without, a message counts as acknowledged when it
+    was handed over."""
+    mandatory: bool = True
+    """Whether a message that no queue takes comes back."""
+    persistent: bool = True
+    """Whether messages are to survive the restart of a node."""
+    window: int = 5000
+    """How many messages may wait for their confirmation."""
+
+
+@dataclass(frozen=True)
+class Consuming(Connecting):
+    """A consumer."""
+
+    auto_ack: bool = False
+    """Whether a message counts as done with as soon as it was sent to the consumer."""
+    prefetch: int = 2000
+    """How many messages a consumer may have unsettled, of each queue; 0: any number."""
+
+
+def publishing(settings: Settings) -> Publishing:
+    """Settings that `problems` passed."""
+    return _made(Publishing, settings)
+
+
+def consuming(settings: Settings) -> Consuming:
+    """Settings that `problems` passed."""
+    return _made(Consuming, settings)
+
+
+def _made(kind: Callable[..., T], settings: Settings) -> T:
+    return kind(**settings)
+
+
+def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]]:
+    """Each wrong setting as (path in the experiment, what to do)."""
+    for role, kind, settings in (
+        ("producers", Publishing(), producer),
+        ("consumers", Consuming(), consumer),
+    ):
+        known = asdict(kind)
+        for key, value in settings.items():
+            if why := _wrong(known, key, value):
+                yield f"load.{role}.settings.{key}", why
+
+
+def _wrong(known: dict[str, object], key: str, value: object) -> str:
+    if key not in known:
+        return f"there is no such setting; there are {', '.join(sorted(known))}"
+    default = known[key]
+    if isinstance(default, bool) or isinstance(value, bool):
+        right = isinstance(default, bool) and isinstance(value, bool)
+        return "" if right else f"should be {_kind(default)}"
+    if isinstance(default, int) and not isinstance(value, int):
+        return "should be a whole number"
+    if not isinstance(value, int | float):
+        return "should be a number"
+    if value < 0 or (value == 0 and key in ("window", "connect_timeout")):
+        return "should be more than that"
+    if key == "prefetch" and value > _MOST_PREFETCH:
+        return f"should be at most {_MOST_PREFETCH}"
+    return ""
+
+
+def _kind(value: object) -> str:
+    return "true or false" if isinstance(value, bool) else "a number"

@@ -1,0 +1,78 @@
+"""The queues of a run: what they are, how they are declared, what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from chaos.spi import Settings
+
+
+class Kind(StrEnum):
+    """The kinds of queues."""
+
+    QUORUM = "quorum"
+    CLASSIC = "classic"
+    MIRRORED = "mirrored"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True)
+class Queues:
+    """The queues of a run, numbered from 0. A message goes to the queue that its key leads to."""
+
+    kind: Kind = Kind.QUORUM
+    """`quorum`, `classic` (one copy), `mirrored` (classic, with the mirrors of `policy`; RabbitMQ
+    up to 3.13) or `stream`."""
+    queues: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many queues there are. Their leaders are spread over the nodes."""
+    replicas: Annotated[int, Field(ge=1, le=9)] = 3
+    """How many copies there are of a quorum queue or a stream."""
+    durable: bool = True
+    """Whether a classic queue is to survive the restart of its node."""
+    policy: Settings = field(default_factory=dict)
+    """A policy for the queues, as RabbitMQ names its keys: `ha-mode`, `delivery-limit` ..."""
+    arguments: Settings = field(default_factory=dict)
+    """Arguments of the queues, as RabbitMQ names them: `x-single-active-consumer` ..."""
+    name: str = "chaos"
+    """What the names of the queues begin with; each run adds its own number."""
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return self.queues
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the queues, in the order of their numbers."""
+        return [f"{self.name}.{number}" for number in range(self.queues)]
+
+    @property
+    def in_force(self) -> Settings:
+        """The policy that queues really have: mirrored ones mirror to all nodes by default."""
+        return {"ha-mode": "all", **self.policy} if self.kind is Kind.MIRRORED else self.policy
+
+    @property
+    def declared(self) -> Mapping[str, object]:
+        """The arguments of a declaration."""
+        kind = Kind.CLASSIC if self.kind is Kind.MIRRORED else self.kind
+        given: dict[str, object] = {"x-queue-type": str(kind)}
+        if self.kind is Kind.QUORUM:
+            given["x-quorum-initial-group-size"] = self.replicas
+        if self.kind is Kind.STREAM:
+            given["x-initial-cluster-size"] = self.replicas
+        return {**given, **self.arguments}
+
+    @property
+    def consumed(self) -> Mapping[str, object]:
+        """The arguments of a subscription: a stream is read from its beginning."""
+        return {"x-stream-offset": "first"} if self.kind is Kind.STREAM else {}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether messages stay when they are consumed."""
+        return self.kind is Kind.STREAM

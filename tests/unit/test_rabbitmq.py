@@ -1,0 +1,90 @@
+"""RabbitMQ's adapter without I/O: what nodes tell, what settings and versions are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.spi import Outcome, View
+from chaos_adapters.brokers.rabbitmq import Rabbitmq
+from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
+from chaos_adapters.brokers.rabbitmq.settings import publishing
+from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
+from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, view
+from chaos_adapters.brokers.rabbitmq.topology import cookie
+
+NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
+
+
+def tale(leader: str | None) -> Tale:
+    return Tale(NODES, (), {}, {0: Queue(leader, NODES, NODES)})
+
+
+def test_most_nodes_are_believed_and_the_others_dissent() -> None:
+    """A side of a partition that has a leader of its own is seen as such."""
+    tales = {NODES[0]: tale(NODES[0]), NODES[1]: tale(NODES[1]), NODES[2]: tale(NODES[1])}
+    believed = view(tales, View(leaders={0: NODES[0]}))
+    assert believed.leaders == {0: NODES[1]}
+    assert against(tales, believed) == [NODES[0]]
+    rivals = view(tales, believed, [NODES[0]]).rivals
+    assert rivals == {0: {NODES[0]: (NODES[0],), NODES[1]: (NODES[1], NODES[2])}}
+
+
+def test_even_votes_change_nothing() -> None:
+    """One of two nodes that is later than the other makes no change."""
+    tales = {NODES[0]: tale(NODES[1]), NODES[1]: tale(NODES[0])}
+    assert view(tales, View(leaders={0: NODES[0]})).leaders == {0: NODES[0]}
+
+
+@pytest.mark.parametrize("key", ["confirmz", "prefetch", "window"])
+def test_a_wrong_setting_is_refused_at_its_place(key: str) -> None:
+    """Unknown, of the other role, of the wrong kind."""
+    (problem,) = Rabbitmq().client_problems({key: "much"}, {})
+    assert problem[0] == f"load.producers.settings.{key}"
+
+
+def test_mirrors_are_refused_where_a_version_has_none() -> None:
+    """Classic queues are mirrored up to 3.13."""
+    mirrored = Queues(kind=Kind.MIRRORED)
+    assert not Rabbitmq(version="3.13").problems(mirrored)
+    assert [path for path, _ in Rabbitmq(version="4.0.5").problems(mirrored)] == ["stream.kind"]
+
+
+def test_each_cluster_has_a_cookie_of_its_own() -> None:
+    """Nodes of two clusters can never join each other."""
+    assert cookie("a") == cookie("a") != cookie("b")
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+        self.failures: list[tuple[int, Outcome, str]] = []
+
+    def acknowledged(self, sequences, partitions, offsets, done_ns) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        self.acked += sequences
+
+    def failed(self, sequence, partition, done_ns, outcome, reason) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        self.failures.append((sequence, outcome, reason))
+
+
+def test_confirmed_returned_and_lost_messages_are_told_apart() -> None:
+    """An ack after a return is a refusal; what is open when the connection is lost is unknown."""
+    producer, sink = object.__new__(RabbitProducer), _Sink()
+    producer._sink, producer._acked = sink, ([], [])
+    producer._open = {1: (10, 0), 2: (11, 0), 3: (12, 1), 4: (13, 1)}
+    producer._lowest, producer._channel = 0, None
+    producer._returned = {11: "returned: NO_ROUTE"}
+    producer._confirm(3, multiple=True)
+    producer._lost()
+    producer._tell()
+    assert sink.acked == [10, 12]
+    assert sink.failures == [
+        (11, Outcome.REFUSED, "returned: NO_ROUTE"),
+        (13, Outcome.INDETERMINATE, "connection lost"),
+    ]
+
+
+def test_settings_that_promise_too_little_are_named() -> None:
+    """The verdict labels a FAIL by them."""
+    found = {c.setting for c in Rabbitmq().caveats(Queues(), {"confirms": False}, {})}
+    assert "confirms=false" in found
+    assert publishing({"confirms": False}).confirms is False
