@@ -118,7 +118,7 @@ class Evidence(_Record):
     sent_ns: int | None = None
     done_ns: int | None = None
     outcome: str | None = Field(
-        None, description="ok, refused, aborted, indeterminate; null: never known"
+        None, description="ok, refused, aborted, weak, indeterminate; null: never known"
     )
     leader: str | None = None
     faults: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
     phase        phase: start | ready | prepare | warm-up | baseline | faults | settle | drain |
                  read-back | clean-up | verify | done; until_ns where its end is known
     rates        once a second under load, messages so far: due, sent, ok, refused, indeterminate,
-                 aborted, received
+                 aborted, weak, received
     load         what: started | ended; due: {producer number: messages due while load was offered}
     fault        id, fault, nodes, what: planned | attempt | injected | effect | unproved | heal |
                  gone | failed | skipped; figures, why

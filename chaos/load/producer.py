@@ -103,7 +103,9 @@ class Recorder:
             for number in np.unique(partition).tolist():
                 top = int(offset[partition == number].max())
                 self.highest[number] = max(self.highest.get(number, -1), top)
-        for outcome in (Outcome.REFUSED, Outcome.INDETERMINATE, Outcome.ABORTED):
+        for outcome in (
+            Outcome.REFUSED, Outcome.INDETERMINATE, Outcome.ABORTED, Outcome.WEAK,
+        ):  # fmt: skip
             rows = [row[:3] for row in self._failures if row[3] is outcome]
             if rows:
                 sequence, partition, done_ns = np.array(rows, np.int64).T

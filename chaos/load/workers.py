@@ -302,7 +302,7 @@ class Rates:
         self._due_s = now_s + 1.0
         sums = {
             name: sum(worker.stats.get(name, 0) for worker in crew.producers)
-            for name in ("due", "sent", "ok", "refused", "indeterminate", "aborted")
+            for name in ("due", "sent", "ok", "refused", "indeterminate", "aborted", "weak")
         }
         received = sum(worker.stats.get("received", 0) for worker in crew.consumers)
         events.add("rates", **sums, received=received)

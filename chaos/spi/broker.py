@@ -106,6 +106,9 @@ class Outcome(IntEnum):
     """A time-out, a lost connection: it may appear or not, both are right."""
     ABORTED = 4
     """Its transaction was rolled back for certain: nobody may get it who reads committed ones."""
+    WEAK = 5
+    """Stored, but the broker says that it is not as safe as was asked for, such as not flushed or
+    not copied in time: it may be lost, and should appear otherwise."""
 
 
 NUMBER_AT = 16

@@ -172,16 +172,32 @@ class Address:
 class Port:
     """A port that a node listens on.
 
-    `audience` is who connects: "peers", "clients" or "self". The first one of "clients" is a node's
-    address for them, more are its `others`. `ping` is a request of the port's protocol that a
-    healthy server answers with at least one byte; probes send it. A port that is listened on only
-    now and then has an empty one, and is not probed.
+    `audience` is who connects: "peers", "clients", "everyone" or "self". The first one of clients
+    is a node's address for them, more are its `others`. `ping` is a request of the port's protocol
+    that a healthy server answers with at least one byte; probes send it. A port that is listened on
+    only now and then has an empty one, and is not probed.
+
+    A system that tells one address to peers and clients alike needs it to be right `everywhere`:
+    the loopback's, with a number that the runtime chooses and gives to nobody else. `tied` to
+    (another port of the member, n) is a port whose number is always that one's plus n.
     """
 
     name: str
     number: int
     audience: str
     ping: bytes
+    everywhere: bool = False
+    tied: tuple[str, int] | None = None
+
+    @property
+    def for_peers(self) -> bool:
+        """Whether other nodes connect to it."""
+        return self.audience in ("peers", "everyone")
+
+    @property
+    def for_clients(self) -> bool:
+        """Whether clients connect to it; the first such port of a member is its address."""
+        return self.audience in ("clients", "everyone")
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,8 @@ def _told(row: Evidence, started_ns: int) -> str:
 
 _KEPT = {True: ("ok", "green"), False: ("not met", "bold red"), None: ("", "")}
 _TIMES = {1: "once", 2: "twice"}
-_OUTCOMES = {"ok": "acknowledged", "indeterminate": "outcome unknown"}
+_OUTCOMES = {"ok": "acknowledged", "indeterminate": "outcome unknown",
+             "weak": "stored, but not as safe as asked"}  # fmt: skip
 
 
 def _copies(row: Evidence) -> str:

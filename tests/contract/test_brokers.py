@@ -24,7 +24,10 @@ from chaos.spi import (
     View,
 )
 
-TOPOLOGIES = {"kafka": [{}, {"controllers": 3, "racks": 3}]}
+TOPOLOGIES = {
+    "kafka": [{}, {"controllers": 3, "racks": 3}],
+    "rocketmq": [{}, {"replication": "SYNC_MASTER", "replicas": 2, "name_servers": 1}],
+}
 """What a cluster may consist of besides the default; here, nodes that clients do not talk to."""
 CASES = [(name, values) for name in names("brokers") for values in TOPOLOGIES.get(name, [{}])]
 METHODS = [name for name, value in vars(Broker).items() if inspect.isfunction(value)
@@ -52,7 +55,7 @@ def parameters(function: Any) -> list[tuple[str, Any]]:
 
 def test_the_built_in_brokers_are_registered() -> None:
     """The tests below are about them."""
-    assert {"kafka", "memory", "rabbitmq"} <= set(names("brokers"))
+    assert {"kafka", "memory", "rabbitmq", "rocketmq"} <= set(names("brokers"))
 
 
 @pytest.fixture(params=names("brokers"))
@@ -139,13 +142,13 @@ def test_every_port_tells_who_connects_and_what_to_ask(broker: Any) -> None:
     """Probes need a request that a healthy server answers; clients must get in somewhere."""
     ports: list[Port] = [port for member in broker.members() for port in member.ports]
     for port in ports:
-        assert port.audience in {"peers", "clients", "self"}
+        assert port.audience in {"peers", "clients", "everyone", "self"}
         assert 0 < port.number < 65_536
         assert isinstance(port.ping, bytes)
-        assert port.ping or port.audience != "clients"
-    assert any(port.audience == "clients" for port in ports)
+        assert port.ping or not port.for_clients
+    assert any(port.for_clients for port in ports)
     for member in broker.members():
-        inner = [port for port in member.ports if port.audience == "peers"]
+        inner = [port for port in member.ports if port.for_peers]
         assert not inner or any(port.ping for port in inner), "no probe could tell of its links"
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from chaos.spi import Batch, Column, Facts
+from chaos.spi import Batch, Column, Facts, Outcome
 from chaos_verifiers import records
 from chaos_verifiers.records import Messages, Rows, Table
 
-_ACKED, _DELIVERED, _STORED = np.uint8(1), np.uint8(2), np.uint8(4)
+_ACKED, _DELIVERED, _STORED, _WEAK = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
 _TRIM_AT = 1 << 20
 
 
@@ -32,6 +32,10 @@ class State:
 
 def fold_sends(state: State, batch: Batch) -> None:
     """Take in sends."""
+    weak = batch["outcome"] == Outcome.WEAK
+    if weak.any():
+        for key, _, places in records.pages(records.select(batch, weak)):
+            state.flags.page(key)[places] |= _WEAK
     acked = records.acknowledged(batch)
     if not len(acked):
         return
@@ -72,6 +76,13 @@ def merge(a: State, b: State) -> None:
 def acknowledged(state: State) -> int:
     """How many messages were acknowledged."""
     return state.flags.count(lambda flags: flags & _ACKED > 0)
+
+
+def weak(state: State) -> tuple[int, int]:
+    """How many messages the broker called stored but not as safe as asked, and how many of them
+    came out nowhere."""
+    stored = state.flags.count(lambda flags: flags & _WEAK > 0)
+    return stored, state.flags.count(lambda flags: flags == _WEAK)
 
 
 def _add(table: Table, producer: int, batch: Batch, rows: Rows) -> None:

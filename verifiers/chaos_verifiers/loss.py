@@ -27,6 +27,10 @@ class Loss:
     - in the *unread tail*: it is stored, and consumers did not get that far before the deadline;
     - *unknown*: none of this can be told.
 
+    A message of which the broker said that it is stored, but not as safe as was asked for (not
+    flushed or copied in time), is not acknowledged, so it is not lost when it is gone: such are
+    counted apart.
+
     Proved: each lost message was acknowledged, and is told by what it is, not by its offset, which
     another message may have taken after a truncation. Not proved: that a delivered message is safe
     for good (`delivered but no longer stored` tells those that already vanished), and
@@ -37,6 +41,8 @@ class Loss:
     """Most lost messages for a PASS."""
     max_skipped: Count = 0
     """Most skipped messages for a PASS."""
+    max_weak: Count | None = None
+    """Most messages for a PASS that the broker called stored, but not as safe as was asked for."""
 
     question: ClassVar[str] = "Were acknowledged messages lost?"
     tables: ClassVar[frozenset[str]] = frozenset({"sends", "deliveries", "stored"})
@@ -65,7 +71,8 @@ class Loss:
             return Finding(Verdict.UNKNOWN, "No message was acknowledged, so none could be lost.")
         missing = fates.missing(state, facts)
         vanished = fates.vanished(state, facts)
-        figures = (
+        weak, weak_gone = fates.weak(state)
+        figures: tuple[Figure, ...] = (
             records.at_most("lost", len(missing["lost"]), self.max),
             records.at_most("skipped by consumers", len(missing["skipped"]), self.max_skipped),
             Figure("unread tail", len(missing["unread tail"]), "messages"),
@@ -73,7 +80,14 @@ class Loss:
             Figure("delivered but no longer stored", _count(vanished), "messages"),
             Figure("acknowledged", acked, "messages"),
         )
+        if weak or self.max_weak is not None:
+            figures += (
+                records.at_most("stored but not as safe as asked", weak, self.max_weak),
+                Figure("of these gone", weak_gone, "messages"),
+            )
         verdict, why = _judge(missing, self, acked)
+        if self.max_weak is not None and weak > self.max_weak and verdict is not Verdict.FAIL:
+            verdict, why = Verdict.FAIL, f"{weak:,} messages are stored but not as safe as asked."
         if vanished is not None:
             missing["no longer stored"] = vanished
         return Finding(verdict, why, figures, anomalies=records.anomalies(missing))

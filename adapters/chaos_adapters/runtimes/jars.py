@@ -29,6 +29,7 @@ from chaos.errors import Unavailable
 
 if TYPE_CHECKING:
     import requests
+    from jgo.maven import Artifact, MavenContext
 
 FETCHERS = 4
 TIMEOUT_S = 20
@@ -190,11 +191,21 @@ def resolve_lock(coordinates: Sequence[str]) -> Iterator[Jar]:
         named = [replace(Coordinate.parse(f"{c}!"), scope="compile") for c in coordinates]
         first, rest = context.resolver.resolve([context.create_dependency(c) for c in named])
         for dependency in (*first, *(d for d in rest if d.scope in ("compile", "runtime"))):
-            artifact = dependency.artifact
+            if dependency.artifact.classifier:
+                continue  # native code for one kind of machine, which programs do without
+            artifact = _exact(context, dependency.artifact)
             content = artifact.resolve().read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()
             ids = (artifact.groupId, artifact.artifactId, artifact.version)
             yield Jar(sha256, len(content), *ids)
+
+
+def _exact(context: MavenContext, artifact: Artifact) -> Artifact:
+    """The range "[1.53.0]" is the version 1.53.0, which jgo takes for a name."""
+    version = artifact.version.strip("[]")
+    if version == artifact.version:
+        return artifact
+    return context.project(artifact.groupId, artifact.artifactId).at_version(version).artifact()
 
 
 if __name__ == "__main__":

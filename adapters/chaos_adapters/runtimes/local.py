@@ -33,7 +33,7 @@ from chaos.timing import wait_until
 from chaos_adapters.runtimes import marks
 from chaos_adapters.runtimes.java import java_argv, lock_problem
 from chaos_adapters.runtimes.marks import MARK, kill_marked, marked
-from chaos_adapters.runtimes.ports import reserve
+from chaos_adapters.runtimes.ports import assign
 
 _LOOPBACK = "127.0.0.1"
 _GONE_WITHIN_S = 10.0
@@ -223,11 +223,9 @@ class Local:
         """Write each node's files, prepare all at once, then start all."""
         members = broker.members()
         directory.mkdir(parents=True, exist_ok=True)
-        ports = reserve(directory, sum(len(member.ports) for member in members))
-        numbers = iter(ports)
         addresses = {
-            member.name: {port.name: Address(_LOOPBACK, next(numbers)) for port in member.ports}
-            for member in members
+            member: {port: Address(_LOOPBACK, number) for port, number in numbers.items()}
+            for member, numbers in assign(directory, members, every=True).items()
         }
         launches = {}
         for member in members:
@@ -289,10 +287,11 @@ def _place(
 ) -> Place:
     base = directory / member.name
     clients = {
-        other.name: addresses[other.name][port.name]
+        other.name: next(
+            addresses[other.name][port.name] for port in other.ports if port.for_clients
+        )
         for other in members
-        for port in other.ports
-        if port.audience == "clients"
+        if any(port.for_clients for port in other.ports)
     }
     return Place(
         cluster_id=cluster_id,

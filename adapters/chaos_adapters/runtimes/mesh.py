@@ -46,7 +46,7 @@ class Pod:
 
 def client_ports(member: Member) -> Sequence[Port]:
     """The ports of a node that clients talk to, the one that is its address first."""
-    return [port for port in member.ports if port.audience == "clients"]
+    return [port for port in member.ports if port.for_clients]
 
 
 def loopback_of(number: int) -> str:

@@ -12,27 +12,66 @@ import os
 import random
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chaos.errors import ClusterError
+from chaos.spi import Member, Port
 
 FIRST, LAST = 20_000, 32_000
 
 
 def reserve(directory: Path, count: int) -> list[int]:
     """`count` free ports, reserved for `directory`. Raises ClusterError when there are too few."""
+    return reserve_sets(directory, [[0]] * count)
+
+
+def reserve_sets(directory: Path, offsets: Sequence[Sequence[int]]) -> list[int]:
+    """A free number for each set of offsets to it, all of which are reserved for `directory`, 0 is
+    one of them. Raises ClusterError when there are too few."""
     found: list[int] = []
     with _table() as table:
         for port in _candidates():
-            if len(found) == count:
+            if len(found) == len(offsets):
                 break
-            if _free(port) and _claim(table / str(port), directory):
+            wanted = [port + offset for offset in offsets[len(found)]]
+            # All are looked at before one is taken: else each set would take what the next one
+            # needs, and leave it.
+            if (
+                all(FIRST <= number < LAST and _free(number) for number in wanted)
+                and not any(_held(table / str(number)) for number in wanted)
+                and all(_claim(table / str(number), directory) for number in wanted)
+            ):
                 found.append(port)
-    if len(found) == count:
+    if len(found) == len(offsets):
         return found
-    raise ClusterError(f"fewer than {count} free ports between {FIRST} and {LAST} on 127.0.0.1")
+    what = f"fewer than {len(offsets)} free ports"
+    raise ClusterError(f"{what} between {FIRST} and {LAST} on 127.0.0.1")
+
+
+def assign(directory: Path, members: Sequence[Member], every: bool) -> dict[str, dict[str, int]]:
+    """A number of its own for each port by member: for `every` one, or for those that need the same
+    everywhere. Raises ClusterError."""
+    wanted = [
+        (member.name, port.name, _ties(member, port))
+        for member in members
+        for port in member.ports
+        if (every or port.everywhere) and not port.tied
+    ]
+    bases = reserve_sets(directory, [[0, *ties.values()] for _, _, ties in wanted])
+    found: dict[str, dict[str, int]] = {member.name: {} for member in members}
+    for (member_name, name, ties), base in zip(wanted, bases, strict=True):
+        found[member_name][name] = base
+        found[member_name].update({other: base + offset for other, offset in ties.items()})
+    return found
+
+
+def _ties(member: Member, port: Port) -> Mapping[str, int]:
+    """The ports that are tied to this one, each with its distance."""
+    return {
+        each.name: each.tied[1] for each in member.ports if each.tied and each.tied[0] == port.name
+    }
 
 
 def _candidates() -> Iterator[int]:
@@ -66,11 +105,20 @@ def _table() -> Iterator[Path]:
         os.close(descriptor)
 
 
+def _held(path: Path) -> bool:
+    """Whether somebody has it who is there."""
+    try:
+        owner = path.read_text()
+    except OSError:
+        return path.exists()
+    # Empty is one whose writer was killed before it could say for whom.
+    return bool(owner) and Path(owner).is_dir()
+
+
 def _claim(path: Path, directory: Path) -> bool:
     try:
-        # Empty is one whose writer was killed before it could say for whom.
-        if path.is_file() and not ((owner := path.read_text()) and Path(owner).is_dir()):
-            path.unlink()
+        if not _held(path):
+            path.unlink(missing_ok=True)
         with path.open("x") as file:
             file.write(str(directory))
     except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,3 +193,27 @@ def test_names_exactly_the_missing_message(
     finding = answer(Loss(), history)
     assert finding.verdict is Verdict.FAIL
     assert named(finding) == {("lost", producer, sequence)}
+
+
+def test_a_message_that_was_never_safe_is_not_lost_but_counted() -> None:
+    """The broker said that it is not flushed or copied: gone is allowed, and told."""
+    history = right(4)
+    weak = history.sends[3]
+    history.sends[3] = replace(weak, outcome=Outcome.WEAK)
+    drop(history.deliveries, 3)
+    drop(history.stored, 3)
+    finding = answer(Loss(), history)
+    assert finding.verdict is Verdict.PASS
+    assert figure(finding, "acknowledged") == 3
+    assert figure(finding, "stored but not as safe as asked") == 1
+    assert figure(finding, "of these gone") == 1
+    assert answer(Loss(max_weak=0), history).verdict is Verdict.FAIL
+
+
+def test_a_weak_message_that_is_there_is_not_gone() -> None:
+    """Delivered is delivered."""
+    history = right(4)
+    history.sends[3] = replace(history.sends[3], outcome=Outcome.WEAK)
+    finding = answer(Loss(max_weak=1), history)
+    assert finding.verdict is Verdict.PASS
+    assert figure(finding, "of these gone") == 0

@@ -1,0 +1,188 @@
+"""Apache RocketMQ 5: name servers, controllers inside them, one group of brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from chaos.spi import (
+    Address,
+    Caveat,
+    Deliveries,
+    Held,
+    Launch,
+    Member,
+    PartitionEnd,
+    Place,
+    SendSink,
+    Settings,
+    View,
+)
+from chaos_adapters.brokers.rocketmq import admin, reading, topology, versions
+from chaos_adapters.brokers.rocketmq import in_force as server_settings
+from chaos_adapters.brokers.rocketmq import settings as client_settings
+from chaos_adapters.brokers.rocketmq.consumer import RemotingConsumer
+from chaos_adapters.brokers.rocketmq.observer import RocketmqObserver
+from chaos_adapters.brokers.rocketmq.producer import RemotingProducer
+from chaos_adapters.brokers.rocketmq.topology import Topology
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The topic of a run."""
+
+    partitions: int = 4
+    """How many queues the topic has."""
+    settings: Settings = field(default_factory=dict)
+    """Attributes of the topic as RocketMQ names them, such as `message.type`."""
+    name: str = "chaos"
+    """What the topic's name begins with; each run adds its own number."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.partitions <= 64:
+            raise ValueError(f"partitions is {self.partitions}: 1 to 64 are possible")
+
+
+@dataclass(frozen=True)
+class Rocketmq:
+    """Apache RocketMQ 5: one group of brokers, whose master controllers choose, or a fixed one."""
+
+    stream_type: ClassVar[type] = Topic
+    roles: ClassVar[Mapping[str, bool]] = {
+        "master": False,
+        "slave": False,
+        "slaves": False,
+        "controller": False,
+        "namesrv": False,
+        "namesrvs": False,
+        "leader": True,
+        "follower": True,
+        "followers": True,
+    }
+
+    replicas: int = 3
+    """How many brokers the group has, 1 to 9: `rocketmq-1` and following."""
+    name_servers: int = 3
+    """How many name servers, 1 to 9: `namesrv-1` and following."""
+    replication: Literal["controller", "SYNC_MASTER", "ASYNC_MASTER"] = "controller"
+    """`controller`: a controller inside each name server chooses the master, and another one when
+    it dies. `SYNC_MASTER`, `ASYNC_MASTER`: `rocketmq-1` is master for ever, and acknowledges with
+    or without waiting for slaves."""
+    version: str = "5.3.3"
+    """Of the jars (local runtime) and of the official image (Docker)."""
+    settings: Settings = field(default_factory=dict)
+    """Settings of all brokers, as RocketMQ names them, such as `allAckInSyncStateSet`."""
+    controller_settings: Settings = field(default_factory=dict)
+    """Settings of all name servers and controllers, such as `enableElectUncleanMaster`."""
+
+    def __post_init__(self) -> None:
+        for name in ("replicas", "name_servers"):
+            if not 1 <= getattr(self, name) <= 9:
+                raise ValueError(f"{name} is {getattr(self, name)}: 1 to 9 are possible")
+
+    @property
+    def topology(self) -> Topology:
+        """Who is there."""
+        return Topology(self.replicas, self.name_servers, self.replication)
+
+    def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
+        """What can never be: settings that belong to the run, more copies than brokers, ..."""
+        own = (self.settings, self.controller_settings, stream.settings)
+        found = list(server_settings.problems(*own))
+        if wrong := versions.problem(self.version):
+            found.append(("cluster.version", wrong))
+        for name in ("inSyncReplicas", "minInSyncReplicas"):
+            wanted = str(self.settings.get(name, 1))
+            if wanted.isdigit() and int(wanted) > self.replicas:
+                what = f"{wanted} of {self.replicas} replicas can never be in sync"
+                found.append((f"cluster.settings.{name}", what))
+        return found
+
+    def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
+        """By name and kind."""
+        return list(client_settings.problems(producer, consumer))
+
+    def members(self) -> Sequence[Member]:
+        """See topology."""
+        return self.topology.members
+
+    def launch(self, place: Place) -> Launch:
+        """See topology."""
+        return topology.launch(
+            place, self.topology, self.version, self.settings, self.controller_settings
+        )
+
+    def ready(self, clients: Mapping[str, Address], timeout_s: float) -> str:
+        """All brokers known to all name servers, one active controller, the SyncStateSet whole."""
+        return admin.missing(clients, self.topology.controlled, timeout_s)
+
+    def prepare(self, clients: Mapping[str, Address], stream: Topic, timeout_s: float) -> None:
+        """Create the topic on all brokers."""
+        admin.prepare(clients, stream.name, stream.partitions, stream.settings, timeout_s)
+
+    def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
+        """Delete all topics and groups, and prove that all is whole."""
+        admin.reset(clients, timeout_s)
+
+    def in_force(
+        self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+    ) -> Mapping[str, Mapping[str, str]]:
+        """Of each broker and name server, and the topic's attributes."""
+        return server_settings.in_force(clients, stream.name, timeout_s)
+
+    def unheeded(self, stream: Topic, in_force: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
+        """By value, as RocketMQ writes it."""
+        own = (self.settings, self.controller_settings, stream.settings)
+        return server_settings.unheeded(*own, in_force)
+
+    def observer(self, clients: Mapping[str, Address], stream: Topic) -> RocketmqObserver:
+        """See observer."""
+        return RocketmqObserver(clients, stream.name, stream.partitions, self.topology.controlled)
+
+    def locate(self, role: str, partition: int | None, view: View) -> Sequence[str]:
+        """By the view; all queues have one master, as there is one group."""
+        if role == "controller":
+            return [view.controller] if view.controller else []
+        if role in ("namesrv", "namesrvs"):
+            return [name for name in view.alive if not topology.is_broker(name)]
+        number = partition if partition is not None else min(view.leaders, default=-1)
+        leader, nodes = view.leaders.get(number), view.replicas.get(number, ())
+        if role in ("leader", "master"):
+            return [leader] if leader else []
+        return [name for name in nodes if name != leader]
+
+    def producer(
+        self, clients: Mapping[str, Address], stream: Topic, settings: Settings, sink: SendSink
+    ) -> RemotingProducer:
+        """Settings are named as in RocketMQ's Java client."""
+        return RemotingProducer(clients, stream.name, client_settings.producer(settings), sink)
+
+    def consumer(
+        self, clients: Mapping[str, Address], stream: Topic, settings: Settings, group: str
+    ) -> RemotingConsumer:
+        """Settings are named as in RocketMQ's Java client."""
+        return RemotingConsumer(clients, stream.name, group, client_settings.consumer(settings))
+
+    def stored(
+        self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+    ) -> Iterator[Deliveries | PartitionEnd]:
+        """What the master holds."""
+        return reading.stored(clients, stream.name, stream.partitions, timeout_s)
+
+    def held(
+        self, node: str, clients: Mapping[str, Address], stream: Topic, timeout_s: float
+    ) -> Iterator[Held | PartitionEnd]:
+        """Messages as this broker gives them out, whoever is master."""
+        return reading.held(node, clients, stream.name, stream.partitions, timeout_s)
+
+    def caveats(
+        self,
+        stream: Topic,  # noqa: ARG002 - nothing of a topic weakens what its brokers promise
+        producer: Settings,
+        consumer: Settings,
+    ) -> Sequence[Caveat]:
+        """What RocketMQ's documentation makes the guarantees depend on."""
+        from chaos_adapters.brokers.rocketmq.caveats import caveats
+
+        return caveats(self, producer, consumer)

@@ -1,0 +1,217 @@
+"""Preparing a RocketMQ cluster, and looking at it, one question at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chaos.errors import ClusterError
+from chaos.spi import Address, Settings
+from chaos.timing import wait_until
+from chaos_adapters.brokers.rocketmq import codes
+from chaos_adapters.brokers.rocketmq.lines import ask
+from chaos_adapters.brokers.rocketmq.routes import Route, address, route, route_fields
+from chaos_adapters.brokers.rocketmq.topology import CLUSTER, GROUP, is_broker
+
+_EACH_S = 1.0
+_SYSTEM = (
+    "RMQ_SYS_", "rmq_sys_", "SCHEDULE_TOPIC", "TBW102", "SELF_TEST", "OFFSET_MOVED",
+    "BenchmarkTest", "TRANS_CHECK", "CID_", "TOOLS_", "FILTERSRV", "__MONITOR", "DefaultHeartBeat",
+    "%RETRY%CID_", "%RETRY%TOOLS_",
+)  # fmt: skip
+"""What the names of topics and groups begin with that a broker makes for itself."""
+_OWN_TOPICS = (CLUSTER, GROUP, f"{CLUSTER}_REPLY_TOPIC")
+
+
+def servers(clients: Mapping[str, Address]) -> list[Address]:
+    """The name servers."""
+    return [at for name, at in clients.items() if not is_broker(name)]
+
+
+def brokers(clients: Mapping[str, Address]) -> dict[str, Address]:
+    """The brokers by name."""
+    return {name: at for name, at in clients.items() if is_broker(name)}
+
+
+def names(clients: Mapping[str, Address]) -> dict[str, str]:
+    """An address as a broker tells its own -> whose it is."""
+    return {str(at): name for name, at in clients.items()}
+
+
+def group_members(server: Address, timeout_s: float) -> Route:
+    """The brokers that have registered with a name server."""
+    about = ask(server, codes.GET_BROKER_CLUSTER_INFO, {}, timeout_s).json()
+    told = (about.get("brokerAddrTable") or {}).get(GROUP) or {}
+    found = {int(number): address(at) for number, at in (told.get("brokerAddrs") or {}).items()}
+    return Route(found)
+
+
+@dataclass(frozen=True)
+class SyncState:
+    """What the controllers say of the group: addresses, and the epochs of master and set."""
+
+    master: str = ""
+    in_sync: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    epoch: int = -1
+
+
+def sync_state(about: Any) -> SyncState:  # noqa: ANN401 - whatever the controller says
+    """An answer to CONTROLLER_GET_SYNC_STATE_DATA."""
+    told = (about.get("replicasInfoTable") or {}).get(GROUP)
+    if not told:
+        return SyncState()
+    return SyncState(
+        told.get("masterAddress") or "",
+        tuple(each["brokerAddress"] for each in told.get("inSyncReplicas") or ()),
+        tuple(each["brokerAddress"] for each in told.get("notInSyncReplicas") or ()),
+        told.get("masterEpoch", -1),
+    )
+
+
+def controllers(clients: Mapping[str, Address], timeout_s: float) -> dict[str, Address]:
+    """Where the controller of each name server listens, as the name servers' own configuration
+    says; in the order of the name servers. Raises ClusterError."""
+    named = [name for name in clients if not is_broker(name)]
+    problem = "there are no name servers"
+    for name in named:
+        try:
+            text = ask(clients[name], codes.GET_NAMESRV_CONFIG, {}, timeout_s).body.decode()
+        except ClusterError as error:
+            problem = str(error)
+            continue
+        told = dict(line.partition("=")[::2] for line in text.splitlines())
+        at = told.get("jRaftControllerRPCAddr", "").replace("\\:", ":")
+        if not at:
+            return {}
+        return dict(zip(named, map(address, at.split(",")), strict=True))
+    raise ClusterError(f"no name server tells where the controllers are: {problem}")
+
+
+def missing(clients: Mapping[str, Address], controlled: bool, timeout_s: float) -> str:
+    """What the cluster still lacks of being whole."""
+    try:
+        for name, at in clients.items():
+            if not is_broker(name):
+                found = group_members(at, timeout_s)
+                if len(found.brokers) < len(brokers(clients)):
+                    return f"{name} knows {len(found.brokers)} brokers"
+                if not found.master:
+                    return f"{name} knows no master"
+        for at in brokers(clients).values():
+            ask(at, codes.GET_BROKER_CONFIG, {}, timeout_s)
+        return _out_of_sync(clients, timeout_s) if controlled else ""
+    except ClusterError as error:
+        return str(error)
+
+
+def _out_of_sync(clients: Mapping[str, Address], timeout_s: float) -> str:
+    leaders = set()
+    for at in controllers(clients, timeout_s).values():
+        told = ask(at, codes.CONTROLLER_GET_METADATA_INFO, {}, timeout_s)
+        leaders.add(told.fields.get("controllerLeaderAddress", ""))
+    if len(leaders) != 1 or "" in leaders:
+        return "the controllers do not agree on who is active"
+    state = read_sync_state(address(leaders.pop()), timeout_s)
+    lacking = len(brokers(clients)) - len(state.in_sync)
+    return f"{lacking} brokers are not in the SyncStateSet" if lacking else ""
+
+
+def read_sync_state(controller: Address, timeout_s: float) -> SyncState:
+    """Of the group, from the active controller."""
+    body = f'["{GROUP}"]'.encode()
+    told = ask(controller, codes.CONTROLLER_GET_SYNC_STATE_DATA, {}, timeout_s, body)
+    return sync_state(told.json())
+
+
+def find_master(clients: Mapping[str, Address], timeout_s: float) -> Address:
+    """Who is master, as a name server says. Raises ClusterError."""
+    problem = "no name server knows a master"
+    for server in servers(clients):
+        try:
+            found = group_members(server, timeout_s)
+        except ClusterError as error:
+            problem = str(error)
+            continue
+        if found.master:
+            return found.master
+    raise ClusterError(problem)
+
+
+def prepare(
+    clients: Mapping[str, Address], topic: str, queues: int, settings: Settings, timeout_s: float
+) -> None:
+    """Create the topic on every broker, and wait until all name servers tell it.
+
+    Slaves copy the list of topics from their master only each 12 s or so; one that became master
+    before that would not know the topic.
+    """
+    attributes = ",".join(f"+{name}={value}" for name, value in settings.items())
+    fields = {
+        "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues,
+        "writeQueueNums": queues, "perm": 6, "topicFilterType": "SINGLE_TAG", "topicSysFlag": 0,
+        "order": False, "attributes": attributes,
+    }  # fmt: skip
+    master = find_master(clients, timeout_s)
+    slaves = [at for at in brokers(clients).values() if at != master]
+    for at in (master, *slaves):
+        ask(at, codes.UPDATE_AND_CREATE_TOPIC, fields, timeout_s)
+
+    def told() -> bool:
+        for server in servers(clients):
+            answer = ask(server, codes.GET_ROUTEINFO_BY_TOPIC, route_fields(topic), timeout_s,
+                         fine=(codes.SUCCESS, codes.TOPIC_NOT_EXIST))  # fmt: skip
+            found = route(answer)
+            if found.queues != queues or len(found.brokers) < len(brokers(clients)):
+                return False
+        return True
+
+    wait_until(told, f"all name servers to tell {topic}", timeout_s, every_s=0.05)
+
+
+def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
+    """Delete all topics and groups of earlier runs; prove that none is left."""
+    deadline = time.monotonic() + timeout_s
+    for at in brokers(clients).values():
+        for topic in _topics(at):
+            ask(at, codes.DELETE_TOPIC_IN_BROKER, {"topic": topic}, _EACH_S)
+            for server in servers(clients):
+                fields = {"topic": topic, "clusterName": CLUSTER}
+                ask(server, codes.DELETE_TOPIC_IN_NAMESRV, fields, _EACH_S)
+        for group in _groups(at):
+            about = {"groupName": group, "cleanOffset": "true"}
+            ask(at, codes.DELETE_SUBSCRIPTIONGROUP, about, _EACH_S)
+    if left := [t for at in brokers(clients).values() for t in (*_topics(at), *_groups(at))]:
+        raise ClusterError(f"these are still there: {', '.join(left)}")
+    left_s = max(1.0, deadline - time.monotonic())
+    wait_until(lambda: not missing(clients, _controlled(clients), 2), "a whole cluster", left_s)
+
+
+def _controlled(clients: Mapping[str, Address]) -> bool:
+    return bool(controllers(clients, _EACH_S))
+
+
+def _topics(at: Address) -> list[str]:
+    table = ask(at, codes.GET_ALL_TOPIC_CONFIG, {}, _EACH_S).json()["topicConfigTable"]
+    return [name for name in table if not name.startswith(_SYSTEM) and name not in _OWN_TOPICS]
+
+
+def _groups(at: Address) -> list[str]:
+    told = ask(at, codes.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, {}, _EACH_S).json()
+    return [name for name in told["subscriptionGroupTable"] if not name.startswith(_SYSTEM)]
+
+
+def fields_of(at: Address, timeout_s: float) -> Mapping[str, str]:
+    """A broker's configuration as it is in force."""
+    text = ask(at, codes.GET_BROKER_CONFIG, {}, timeout_s).body.decode()
+    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+
+
+def by_name(
+    clients: Mapping[str, Address], found: Sequence[str] | Sequence[Address]
+) -> tuple[str, ...]:
+    """The nodes with these addresses, in the order of their names; strangers are left out."""
+    known = names(clients)
+    return tuple(sorted(known[str(at)] for at in found if str(at) in known))

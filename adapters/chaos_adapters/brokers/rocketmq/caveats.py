@@ -1,0 +1,98 @@
+"""Under which settings RocketMQ does not promise what users want.
+
+Sources: RocketMQ, docs/en/controller/design.md and deploy.md ("allAckInSyncStateSet",
+"minInSyncReplicas", "enableElectUncleanMaster", "inSyncReplicas"), docs/cn/best_practice.md
+(SYNC_FLUSH, SYNC_MASTER, SendStatus), docs/cn/concept.md (at least once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from chaos.spi import Caveat, Settings
+
+if TYPE_CHECKING:
+    from chaos_adapters.brokers.rocketmq import Rocketmq
+
+
+def caveats(broker: Rocketmq, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
+    """All that hold, most telling first."""
+    return [*_loss(broker, producer), *_divergence(broker), *_duplication(producer),
+            *_ordering(producer), *_skipping(consumer)]  # fmt: skip
+
+
+def _true(settings: Settings, name: str) -> bool:
+    return str(settings.get(name, False)).lower() == "true"
+
+
+def _copies(broker: Rocketmq) -> Iterator[Caveat]:
+    """Settings under which the master acknowledges what nobody else has."""
+    settings = broker.settings
+    if broker.replicas < 2:
+        yield Caveat("loss", f"replicas={broker.replicas}", "there is no second copy")
+    elif broker.replication == "ASYNC_MASTER":
+        why = "the master acknowledges before any slave has the message"
+        yield Caveat("loss", "replication=ASYNC_MASTER", why)
+    elif broker.replication == "controller":
+        yield from _controlled(settings)
+    elif int(settings.get("inSyncReplicas", 1)) < 2:
+        why = "a message counts as copied when the master alone has it"
+        yield Caveat("loss", "inSyncReplicas=1", why)
+
+
+def _controlled(settings: Settings) -> Iterator[Caveat]:
+    if not _true(settings, "allAckInSyncStateSet"):
+        acks = settings.get("inSyncReplicas", 1)
+        why = (
+            "not all of the SyncStateSet have what is acknowledged, and any of them may become "
+            "master"
+        )
+        yield Caveat("loss", f"allAckInSyncStateSet=false, inSyncReplicas={acks}", why)
+    least = int(settings.get("minInSyncReplicas", 1))
+    if least < 2:
+        why = "the SyncStateSet may shrink to the master alone, which then acknowledges alone"
+        yield Caveat("loss", f"minInSyncReplicas={least}", why)
+
+
+def _loss(broker: Rocketmq, producer: Settings) -> Iterator[Caveat]:
+    yield from _copies(broker)
+    if _true(broker.controller_settings, "enableElectUncleanMaster"):
+        why = "a broker outside the SyncStateSet, which lacks messages, may become master"
+        yield Caveat("loss", "enableElectUncleanMaster=true", why)
+    if str(producer.get("waitStoreMsgOK", True)).lower() == "false":
+        why = "the broker acknowledges before the message is flushed and copied"
+        yield Caveat("loss", "waitStoreMsgOK=false", why)
+    if str(broker.settings.get("flushDiskType", "ASYNC_FLUSH")) != "SYNC_FLUSH":
+        # Only a loss of power of all copies shows it.
+        why = "what is acknowledged is in memory first: a loss of power of all copies loses it"
+        yield Caveat("loss", "flushDiskType=ASYNC_FLUSH", why)
+
+
+def _divergence(broker: Rocketmq) -> Iterator[Caveat]:
+    """What was acknowledged too early is cut off, and another message takes its place."""
+    for caveat in _copies(broker):
+        if broker.replication == "controller" and not caveat.setting.startswith("replicas="):
+            yield Caveat("divergence", caveat.setting, caveat.why)
+    if _true(broker.controller_settings, "enableElectUncleanMaster"):
+        why = "a broker outside the SyncStateSet may become master"
+        yield Caveat("divergence", "enableElectUncleanMaster=true", why)
+
+
+def _duplication(producer: Settings) -> Iterator[Caveat]:
+    retries = int(producer.get("retryTimesWhenSendFailed", 0))
+    if retries:
+        why = "a message that is sent again after a lost answer is stored twice"
+        yield Caveat("duplication", f"retryTimesWhenSendFailed={retries}", why)
+
+
+def _ordering(producer: Settings) -> Iterator[Caveat]:
+    if not _true(producer, "orderly"):
+        why = "several messages of a queue are open at once: one that is refused is overtaken"
+        yield Caveat("ordering", "orderly=false", why)
+
+
+def _skipping(consumer: Settings) -> Iterator[Caveat]:
+    if str(consumer.get("consumeFromWhere", "first")) == "last":
+        why = "a group without a position skips what came before"
+        yield Caveat("loss", "consumeFromWhere=last", why)

@@ -1,0 +1,270 @@
+"""The consumer: a member of a group that pulls its queues from the master, or from a slave while
+there is no master.
+
+    queue shared out ──position asked for──> pulling <──> what it got is handed over in order
+           │                                    │
+           └── shared out to another one: its position is stored, the rest is forgotten
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from chaos.errors import ClusterError
+from chaos.spi import Address, Deliveries
+from chaos.timing import now_ns
+from chaos_adapters.brokers.rocketmq import codes
+from chaos_adapters.brokers.rocketmq.admin import servers
+from chaos_adapters.brokers.rocketmq.lines import Line, wait
+from chaos_adapters.brokers.rocketmq.membership import MEMBERS, Membership, new_identity, share
+from chaos_adapters.brokers.rocketmq.reading import deliveries, pull_fields
+from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
+from chaos_adapters.brokers.rocketmq.routes import RouteWatch
+from chaos_adapters.brokers.rocketmq.settings import ConsumerSettings
+
+_PATIENCE_S = 5.0
+"""How much longer than it may hold a question a broker may take to answer it."""
+_PREFETCH = 1000
+_RETRY_S = 0.1
+_COMMIT_WITHIN_S = 3.0
+_STEP_S = 0.2
+
+
+@dataclass
+class Queue:
+    """One queue that this member reads. `position` is where the next pull begins (None: not known
+    yet), `settled` the first message that is not settled, `stored` what the broker was told."""
+
+    number: int
+    position: int | None = None
+    received: int = -1
+    settled: int = -1
+    stored: int = -1
+    asked_at: float = 0.0
+    open: bool = False
+    ready: list[Stored] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Pull:
+    queue: Queue
+
+
+@dataclass(frozen=True)
+class _Position:
+    queue: Queue
+
+
+@dataclass(frozen=True)
+class _Commit:
+    queue: Queue
+    offset: int
+
+
+class RemotingConsumer:
+    """spi.Consumer, SettlesDurably."""
+
+    def __init__(
+        self, clients: Mapping[str, Address], topic: str, group: str, settings: ConsumerSettings
+    ) -> None:
+        self._topic, self._group, self._settings = topic, group, settings
+        self._watch = RouteWatch(servers(clients), topic, settings.pollNameServerInterval / 1e3)
+        self._member = Membership(
+            new_identity(), group, topic, settings.heartbeatBrokerInterval / 1e3,
+            settings.rebalanceInterval / 1e3,
+        )  # fmt: skip
+        self._lines: dict[Address, Line] = {}
+        self._queues: dict[int, Queue] = {}
+        self._source: Line | None = None
+        self._commit_at = time.monotonic()
+
+    def receive(self, most: int, timeout_s: float) -> Deliveries | None:
+        """What has arrived of all queues; waits for the first message only."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._step()
+            if any(queue.ready for queue in self._queues.values()):
+                return self._hand_over(most)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            lines = [*self._lines.values(), self._watch.line]
+            wait(lines, min(left_s, _STEP_S, self._watch.due_s(time.monotonic())))
+
+    def settle(self) -> None:
+        """Positions are stored by the interval, as applications do."""
+        for queue in self._queues.values():
+            queue.settled = max(queue.settled, queue.received)
+        now = time.monotonic()
+        if now >= self._commit_at + self._settings.persistConsumerOffsetInterval / 1e3:
+            self._commit_at = now
+            self._commit(list(self._queues.values()))
+
+    def settle_durably(self) -> None:
+        """Store all positions and wait for the answers."""
+        for queue in self._queues.values():
+            queue.settled = max(queue.settled, queue.received)
+        deadline = time.monotonic() + _COMMIT_WITHIN_S
+        self._commit(list(self._queues.values()))
+        while any(queue.stored < queue.settled for queue in self._queues.values()):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"no broker stores the positions of {self._group}")
+            wait(list(self._lines.values()), 0.05)
+            self._step()
+            self._commit(list(self._queues.values()))
+
+    def close(self) -> None:
+        """Store all positions if somebody takes them, and leave the group."""
+        with suppress(ClusterError):  # else the group goes on from what was stored before
+            self.settle_durably()
+        for line in self._lines.values():
+            if line.connected:
+                self._member.leave(line)
+                line.flush()
+            line.close()
+        self._watch.close()
+
+    def _hand_over(self, most: int) -> Deliveries:
+        found: list[Stored] = []
+        for queue in self._queues.values():
+            part = queue.ready[: most - len(found)]
+            if part:
+                del queue.ready[: len(part)]
+                queue.received = part[-1].offset + 1
+                found += part
+        return deliveries(found, now_ns())
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        if self._watch.turn(now):
+            self._follow()
+        for line in list(self._lines.values()):
+            if not line.connected:
+                self._member.forget(line)
+                line.connect(now)
+            for tag, answer in line.turn():
+                self._answered(tag, answer, now)
+            self._lost(line)
+            self._member.beat(line, now)
+        source = self._source
+        if source is None or not source.connected:
+            return
+        self._member.ask(source, now)
+        self._share_out()
+        for queue in self._queues.values():
+            self._go_on(queue, source, now)
+
+    def _follow(self) -> None:
+        """The route changed: connect to all brokers that it names, read from the first."""
+        named = set(self._watch.route.brokers.values())
+        for at in [at for at in self._lines if at not in named]:
+            gone = self._lines.pop(at)
+            self._member.forget(gone)
+            gone.close()
+            self._lost(gone)
+        for at in named:
+            self._lines.setdefault(at, Line(at))
+        first = self._watch.route.source
+        source = self._lines[first] if first else None
+        if source is not self._source:
+            # What the old one still holds for us is of no use; nobody waits for it any more.
+            for queue in self._queues.values():
+                queue.open = False
+            if self._source:
+                self._forget_pulls(self._source)
+        self._source = source
+
+    def _forget_pulls(self, line: Line) -> None:
+        for opaque in [n for n, tag in line.open.items() if isinstance(tag, _Pull | _Position)]:
+            del line.open[opaque]
+
+    def _lost(self, line: Line) -> None:
+        for tag in line.lost():
+            if isinstance(tag, _Pull | _Position):
+                tag.queue.open = False
+            self._watch.hurry()
+
+    def _share_out(self) -> None:
+        members, count = self._member.members, self._watch.route.queues
+        mine = share(self._member.identity, members, count)
+        if not members or not count or mine == list(self._queues):
+            return
+        gone = [queue for number, queue in self._queues.items() if number not in mine]
+        self._commit(gone)
+        self._queues = {number: self._queues.get(number, Queue(number)) for number in mine}
+
+    def _go_on(self, queue: Queue, source: Line, now: float) -> None:
+        if queue.open:
+            limit_s = self._settings.brokerSuspendMaxTimeMillis / 1e3 + _PATIENCE_S
+            if now > queue.asked_at + limit_s:
+                source.close()  # it is silent; what is open on it is lost
+                self._lost(source)
+            return
+        if now < queue.asked_at:
+            return
+        if queue.position is None:
+            fields = {"consumerGroup": self._group, "topic": self._topic, "queueId": queue.number}
+            source.ask(_Position(queue), codes.QUERY_CONSUMER_OFFSET, fields)
+        elif len(queue.ready) < _PREFETCH:
+            fields = dict(pull_fields(
+                self._group, self._topic, queue.number, queue.position,
+                self._settings.pullBatchSize, self._settings.brokerSuspendMaxTimeMillis,
+            ))  # fmt: skip
+            source.ask(_Pull(queue), codes.PULL_MESSAGE, fields)
+        else:
+            return
+        queue.open, queue.asked_at = True, now
+
+    def _answered(self, tag: object, answer: Frame, now: float) -> None:
+        if tag is None and answer.code == codes.NOTIFY_CONSUMER_IDS_CHANGED:
+            self._member.changed()
+        elif tag == MEMBERS and answer.code == codes.SUCCESS:
+            self._member.take(answer.json())
+        elif isinstance(tag, _Commit) and answer.code == codes.SUCCESS:
+            tag.queue.stored = max(tag.queue.stored, tag.offset)
+        elif isinstance(tag, _Pull | _Position):
+            tag.queue.open, tag.queue.asked_at = False, 0.0
+            if isinstance(tag, _Pull):
+                self._pulled(tag.queue, answer, now)
+            else:
+                self._positioned(tag.queue, answer, now)
+
+    def _pulled(self, queue: Queue, answer: Frame, now: float) -> None:
+        if answer.code == codes.SUCCESS:
+            queue.ready += messages(answer.body)
+            queue.position = int(answer.fields["nextBeginOffset"])
+        elif answer.code == codes.PULL_OFFSET_MOVED:
+            # The broker has less than we saw, or no longer what we want: it says where to go on.
+            queue.position = int(answer.fields["nextBeginOffset"])
+        elif answer.code == codes.PULL_NOT_FOUND:
+            queue.position = int(answer.fields.get("nextBeginOffset", queue.position or 0))
+        else:
+            queue.asked_at = now + _RETRY_S
+
+    def _positioned(self, queue: Queue, answer: Frame, now: float) -> None:
+        if answer.code == codes.SUCCESS:
+            queue.position = int(answer.fields["offset"])
+        elif answer.code == codes.QUERY_NOT_FOUND:
+            queue.position = 0
+        else:
+            queue.asked_at = now + _RETRY_S
+            return
+        queue.stored = queue.settled = queue.received = queue.position
+
+    def _commit(self, queues: list[Queue]) -> None:
+        master = self._watch.route.master
+        line = self._lines.get(master) if master else None
+        if line is None or not line.connected:
+            return
+        under_way = {
+            (t.queue.number, t.offset) for t in line.open.values() if isinstance(t, _Commit)
+        }
+        for queue in queues:
+            if queue.settled > queue.stored and (queue.number, queue.settled) not in under_way:
+                fields = {"consumerGroup": self._group, "topic": self._topic,
+                          "queueId": queue.number, "commitOffset": queue.settled}  # fmt: skip
+                tag = _Commit(queue, queue.settled)
+                line.ask(tag, codes.UPDATE_CONSUMER_OFFSET, fields)

@@ -1,0 +1,290 @@
+"""The producer: many sends open at once on one connection, and the place of each that was stored.
+
+A message goes to the queue that its key chooses, so that those of one key stay in order; without a
+key, queues take turns. A broker that is connected to gets nothing before it has answered a
+heartbeat, as through a proxy a connection says nothing, and nothing more while it is silent.
+
+    new ──handed over──> open ──answered OK──────────────────> acknowledged
+                          │ ──stored, but flush or copy late──> WEAK
+                          │ ──refused──> again, in order, until sendMsgTimeout is over: REFUSED
+                          │ ──no answer in time, line lost──> INDETERMINATE, or again
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from zlib import crc32
+
+from chaos.spi import Address, Outcome, SendSink
+from chaos.timing import now_ns
+from chaos_adapters.brokers.rocketmq import codes
+from chaos_adapters.brokers.rocketmq.admin import servers
+from chaos_adapters.brokers.rocketmq.lines import Line, wait
+from chaos_adapters.brokers.rocketmq.remoting import LANGUAGE, VERSION, Frame, frame
+from chaos_adapters.brokers.rocketmq.routes import RouteWatch
+from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
+from chaos_adapters.brokers.rocketmq.topology import GROUP
+
+_PAUSE_S = 0.05
+"""How long a broker that refuses is left alone."""
+_BEAT_S = 10.0
+_SILENT_S = 3.0
+"""A heartbeat without an answer is sent again, on a new connection, after so long."""
+PRODUCER_GROUP = "chaos-producers"
+_BEAT = "beat"
+
+
+@dataclass(slots=True)
+class Send:
+    """One message under way."""
+
+    sequence: int
+    key: bytes | None
+    body: bytes
+    queue: int
+    first_s: float
+    sent_s: float = 0.0
+    tries: int = 0
+
+
+class Templates:
+    """The headers of sends, of which only the number, the queue and the time vary."""
+
+    def __init__(self, topic: str, settings: ProducerSettings) -> None:
+        self._topic, self._settings = topic, settings
+        self._head = lru_cache(maxsize=100_000)(self._make)
+
+    def frame(self, opaque: int, queue: int, key: bytes | None, body: bytes, born_ms: int) -> bytes:
+        """SEND_MESSAGE_V2: its fields have one letter each (class SendMessageRequestHeaderV2)."""
+        return frame(self._head(key) % (opaque, queue, born_ms), body)
+
+    def _make(self, key: bytes | None) -> bytes:
+        properties = f"WAIT\x01{str(self._settings.waitStoreMsgOK).lower()}\x02"
+        if key is not None:
+            properties += f"KEYS\x01{key.decode(errors='replace')}\x02"
+        fields = {
+            "a": PRODUCER_GROUP, "b": self._topic, "c": "TBW102", "d": "4", "e": "@queue",
+            "f": "0", "g": "@born", "h": "0", "i": properties, "j": "0", "k": "false", "l": "0",
+            "m": "false", "n": GROUP,
+        }  # fmt: skip
+        header = {
+            "code": codes.SEND_MESSAGE_V2, "language": LANGUAGE, "version": VERSION,
+            "opaque": "@opaque", "flag": 0, "extFields": fields,
+        }  # fmt: skip
+        text = json.dumps(header).encode().replace(b"%", b"%%")
+        text = text.replace(b'"@opaque"', b"%d")
+        return text.replace(b"@queue", b"%d").replace(b"@born", b"%d")
+
+
+class RemotingProducer:
+    """spi.Producer."""
+
+    def __init__(
+        self,
+        clients: Mapping[str, Address],
+        topic: str,
+        settings: ProducerSettings,
+        sink: SendSink,
+    ) -> None:
+        self._sink, self._settings = sink, settings
+        self._watch = RouteWatch(servers(clients), topic, settings.pollNameServerInterval / 1e3)
+        self._templates = Templates(topic, settings)
+        self._current: Line | None = None
+        self._old: list[Line] = []
+        self._ready, self._beat_at, self._pause_until = False, 0.0, 0.0
+        self._again: list[Send] = []
+        self._turn = 0
+        self._busy: set[int] = set()
+        self._acked: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._identity = f"chaos@{id(self)}@{now_ns()}"
+
+    def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
+        """As many as there is room for, and none while no master has answered."""
+        now = time.monotonic()
+        line = self._usable(now)
+        if line is None or self._again:
+            return 0
+        room = self._settings.window - len(line.open)
+        taken, parts = 0, []
+        for key, body in zip(keys[: max(0, room)], bodies, strict=False):
+            queue = self._queue(key)
+            if self._settings.orderly and queue in self._busy:
+                break
+            each = Send(first + taken, key, body, queue, now)
+            parts.append(self._put(line, each, now))
+            taken += 1
+        if parts:
+            line.put(b"".join(parts))
+        return taken
+
+    def poll(self, timeout_s: float) -> None:
+        """Outcomes are told from here."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._step()
+            left_s = deadline - time.monotonic()
+            if self._tell() or left_s <= 0:
+                return
+            wait(self._lines, min(left_s, self._watch.due_s(time.monotonic()), _PAUSE_S))
+
+    def close(self, timeout_s: float) -> None:
+        """Wait for open sends."""
+        deadline = time.monotonic() + timeout_s
+        while (self._again or self._open) and time.monotonic() < deadline:
+            self.poll(0.05)
+        for line in self._lines:
+            line.close()
+        self._watch.close()
+
+    @property
+    def _lines(self) -> list[Line]:
+        current = [self._current] if self._current else []
+        return [*current, *self._old, self._watch.line]
+
+    @property
+    def _open(self) -> int:
+        lines = [*([self._current] if self._current else []), *self._old]
+        return sum(tag is not _BEAT for line in lines for tag in line.open.values())
+
+    def _queue(self, key: bytes | None) -> int:
+        queues = self._watch.route.queues
+        if key is None:
+            self._turn += 1
+            return self._turn % queues
+        return crc32(key) % queues
+
+    def _usable(self, now: float) -> Line | None:
+        line = self._current
+        if line is None or not line.connected or not self._ready or now < self._pause_until:
+            return None
+        return line
+
+    def _put(self, line: Line, each: Send, now: float) -> bytes:
+        each.sent_s, each.tries = now, each.tries + 1
+        self._busy.add(each.queue)
+        opaque = line.next_opaque(each)
+        born_ms = int(time.time() * 1e3)
+        return self._templates.frame(opaque, each.queue, each.key, each.body, born_ms)
+
+    def _step(self) -> None:
+        """All that can be done now."""
+        now = time.monotonic()
+        if self._watch.turn(now):
+            self._follow()
+        for line in [*([self._current] if self._current else []), *self._old]:
+            for tag, answer in line.turn():
+                self._answered(tag, answer, now)
+            for tag in line.lost():
+                self._lost(tag, now, "connection lost")
+            self._time_out(line, now)
+        self._old = [line for line in self._old if line.open and line.connected]
+        self._connect(now)
+        self._send_again(now)
+
+    def _follow(self) -> None:
+        """The route changed: new messages go to the master that it names."""
+        master = self._watch.route.master
+        if master is None or (self._current and self._current.address == master):
+            return
+        if self._current:
+            self._old.append(self._current)
+        self._current, self._ready, self._beat_at = Line(master), False, 0.0
+
+    def _connect(self, now: float) -> None:
+        line = self._current
+        if line is None:
+            return
+        if not line.connected:
+            self._ready = False
+            if self._watch.route.master == line.address and line.connect(now):
+                self._beat(line, now)
+        elif _BEAT in line.open.values():
+            if now > self._beat_at + _SILENT_S and not self._ready and len(line.open) == 1:
+                line.close()
+                line.lost()
+                self._watch.hurry()
+        elif not self._ready or now > self._beat_at + _BEAT_S:
+            self._beat(line, now)
+
+    def _beat(self, line: Line, now: float) -> None:
+        self._beat_at = now
+        body = {"clientID": self._identity, "consumerDataSet": [],
+                "producerDataSet": [{"groupName": PRODUCER_GROUP}]}  # fmt: skip
+        line.ask(_BEAT, codes.HEART_BEAT, {}, json.dumps(body).encode())
+
+    def _answered(self, tag: Send | str | None, answer: Frame, now: float) -> None:
+        if tag == _BEAT:
+            self._ready = True
+        if not isinstance(tag, Send):
+            return
+        self._busy.discard(tag.queue)
+        if answer.code == codes.SUCCESS:
+            sequences, queues, offsets = self._acked
+            sequences.append(tag.sequence)
+            queues.append(int(answer.fields["queueId"]))
+            offsets.append(int(answer.fields["queueOffset"]))
+            return
+        outcome = codes.outcome(answer.code, answer.remark)
+        reason = codes.NAMES.get(answer.code, str(answer.code))
+        if outcome is Outcome.REFUSED and answer.code != codes.MESSAGE_ILLEGAL:
+            self._pause_until = now + _PAUSE_S
+            self._watch.hurry()
+            if now < tag.first_s + self._settings.sendMsgTimeout / 1e3:
+                self._again.append(tag)
+                return
+        self._sink.failed(tag.sequence, tag.queue, now_ns(), outcome, reason)
+
+    def _lost(self, tag: Send | str, now: float, reason: str) -> None:
+        self._watch.hurry()
+        if not isinstance(tag, Send):
+            return
+        self._busy.discard(tag.queue)
+        if tag.tries <= self._settings.retryTimesWhenSendFailed:
+            tag.first_s = now
+            self._again.append(tag)
+        else:
+            self._sink.failed(
+                tag.sequence, tag.queue, now_ns(), Outcome.INDETERMINATE, reason
+            )  # fmt: skip
+
+    def _time_out(self, line: Line, now: float) -> None:
+        """Sends are open in the order in which they went out."""
+        late_s = now - self._settings.sendMsgTimeout / 1e3
+        late = []
+        for opaque, tag in line.open.items():
+            if isinstance(tag, Send):
+                if tag.sent_s > late_s:
+                    break
+                late.append(opaque)
+        for opaque in late:
+            self._lost(line.open.pop(opaque), now, "no answer in time")
+        if late and line is self._current:
+            # It gets nothing more until it answers a heartbeat.
+            self._ready = False
+
+    def _send_again(self, now: float) -> None:
+        line = self._usable(now)
+        if not self._again or line is None:
+            return
+        self._again.sort(key=lambda each: each.sequence)
+        parts, left = [], deque(self._again)
+        while left and len(line.open) < self._settings.window:
+            if self._settings.orderly and left[0].queue in self._busy:
+                break
+            parts.append(self._put(line, left.popleft(), now))
+        self._again = list(left)
+        line.put(b"".join(parts))
+
+    def _tell(self) -> bool:
+        """Pass on what was acknowledged, dated now; whether there was any."""
+        sequences, queues, offsets = self._acked
+        if not sequences:
+            return False
+        self._acked = ([], [], [])
+        self._sink.acknowledged(sequences, queues, offsets, now_ns())
+        return True

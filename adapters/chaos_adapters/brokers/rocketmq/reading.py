@@ -1,0 +1,172 @@
+"""Reading back by offset what a broker holds, with no part in any group.
+
+A replica gives out what it has confirmed: the master up to what the SyncStateSet has, a slave up to
+what its master told it. So nothing that is read here can be taken back by a change of masters
+within the SyncStateSet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from zlib import crc32
+
+from chaos.errors import ClusterError
+from chaos.spi import Address, Deliveries, Held, PartitionEnd
+from chaos.timing import now_ns
+from chaos_adapters.brokers.rocketmq import codes
+from chaos_adapters.brokers.rocketmq.admin import brokers, find_master
+from chaos_adapters.brokers.rocketmq.lines import Line, ask, wait
+from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
+
+GROUP = "chaos-reader"
+_BATCH = 1000
+_LOOK_S = 3.0
+_FROM_MEMORY, _SUBSCRIBED, _SUSPEND, _COMMIT = 0, 4, 2, 1
+_ANSWERS = (
+    codes.SUCCESS, codes.PULL_NOT_FOUND, codes.PULL_RETRY_IMMEDIATELY, codes.PULL_OFFSET_MOVED,
+)  # fmt: skip
+
+
+def pull_fields(
+    group: str, topic: str, queue: int, offset: int, most: int, suspend_ms: int = 0
+) -> Mapping[str, object]:
+    """A PULL_MESSAGE for all messages of a topic, whatever their tag."""
+    return {
+        "consumerGroup": group, "topic": topic, "queueId": queue, "queueOffset": offset,
+        "maxMsgNums": most, "commitOffset": 0, "suspendTimeoutMillis": suspend_ms,
+        "sysFlag": _SUBSCRIBED | (_SUSPEND if suspend_ms else 0), "subscription": "*",
+        "subVersion": 0, "expressionType": "TAG",
+    }  # fmt: skip
+
+
+def stored(
+    clients: Mapping[str, Address], topic: str, queues: int, timeout_s: float
+) -> Iterator[Deliveries | PartitionEnd]:
+    """See spi.Readable; of the master of this moment."""
+    deadline = time.monotonic() + timeout_s
+    at = _await_master(clients, deadline - timeout_s / 2)
+    for found in _read(at, topic, range(queues), {}, deadline):
+        if isinstance(found, PartitionEnd):
+            yield found
+        else:
+            yield deliveries(found, now_ns())
+
+
+def deliveries(found: Sequence[Stored], received_ns: int) -> Deliveries:
+    """As the engine wants them."""
+    return Deliveries(
+        [each.body for each in found], [each.queue for each in found],
+        [each.offset for each in found], received_ns, [each.times > 0 for each in found],
+    )  # fmt: skip
+
+
+def held(
+    node: str, clients: Mapping[str, Address], topic: str, queues: int, timeout_s: float
+) -> Iterator[Held | PartitionEnd]:
+    """See spi.Replicas; name servers hold nothing. Waits until the node has what the longest
+    replica has."""
+    if node not in brokers(clients):
+        return
+    deadline = time.monotonic() + timeout_s
+    epochs = _epochs(clients[node])
+    longest = _longest(clients, topic, queues)
+    for found in _read(clients[node], topic, range(queues), longest, deadline):
+        if isinstance(found, PartitionEnd):
+            yield found
+        else:
+            yield _held(found, epochs)
+
+
+def _held(found: Sequence[Stored], epochs: Sequence[tuple[int, int]]) -> Held:
+    offsets = [each.offset for each in found]
+    return Held(
+        found[0].queue, offsets, offsets, [crc32(each.body) & 0x7FFFFFFF for each in found],
+        [_epoch(each.physical, epochs) for each in found], [each.body for each in found],
+    )  # fmt: skip
+
+
+def _epochs(at: Address) -> list[tuple[int, int]]:
+    """(place in the commit log from which on, epoch of the master); empty without controllers."""
+    try:
+        told = ask(at, codes.GET_BROKER_EPOCH_CACHE, {}, _LOOK_S).json()
+    except ClusterError:
+        return []
+    return sorted((each["startOffset"], each["epoch"]) for each in told.get("epochList") or ())
+
+
+def _epoch(physical: int, epochs: Sequence[tuple[int, int]]) -> int:
+    return max((epoch for start, epoch in epochs if start <= physical), default=0)
+
+
+def _longest(clients: Mapping[str, Address], topic: str, queues: int) -> dict[int, int]:
+    """The end of the longest replica of each queue, among the brokers that answer."""
+    longest: dict[int, int] = {}
+    for at in brokers(clients).values():
+        for queue in range(queues):
+            try:
+                end = offset_of(at, codes.GET_MAX_OFFSET, topic, queue)
+            except ClusterError:
+                break
+            longest[queue] = max(end, longest.get(queue, 0))
+    return longest
+
+
+def offset_of(at: Address, code: int, topic: str, queue: int, timeout_s: float = _LOOK_S) -> int:
+    """An end of a queue as one broker knows it. Raises ClusterError."""
+    answer = ask(at, code, {"topic": topic, "queueId": queue, "committed": True}, timeout_s)
+    return int(answer.fields["offset"])
+
+
+def _await_master(clients: Mapping[str, Address], deadline: float) -> Address:
+    while True:
+        try:
+            return find_master(clients, _LOOK_S)
+        except ClusterError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _read(
+    at: Address, topic: str, queues: Sequence[int], ends: Mapping[int, int], deadline: float
+) -> Iterator[list[Stored] | PartitionEnd]:
+    """All messages of one broker, queue by queue, each to the end that is given or that it has
+    now."""
+    line = Line(at)
+    try:
+        for queue in queues:
+            first = offset_of(at, codes.GET_MIN_OFFSET, topic, queue)
+            own = offset_of(at, codes.GET_MAX_OFFSET, topic, queue)
+            end, read = max(own, ends.get(queue, 0)), first
+            while read < end and time.monotonic() < deadline:
+                answer = _pull(line, topic, queue, read, deadline)
+                if answer.code != codes.SUCCESS:
+                    time.sleep(0.02)  # a replica that lags; bounded by the deadline
+                    continue
+                if found := [each for each in messages(answer.body) if each.offset < end]:
+                    yield found
+                read = int(answer.fields["nextBeginOffset"])
+            yield PartitionEnd(queue, first, end, min(read, end))
+    finally:
+        line.close()
+
+
+def _pull(line: Line, topic: str, queue: int, offset: int, deadline: float) -> Frame:
+    now = time.monotonic()
+    while now < deadline:
+        if line.connect(now):
+            line.ask(True, codes.PULL_MESSAGE, pull_fields(GROUP, topic, queue, offset, _BATCH))
+        while line.connected and now < deadline:
+            wait([line], min(1.0, deadline - now))
+            for tag, answer in line.turn():
+                if tag and answer.code in _ANSWERS:
+                    return answer
+                if tag:
+                    raise ClusterError(
+                        f"{line.address} does not give queue {queue}: {answer.remark}"
+                    )
+            now = time.monotonic()
+        time.sleep(0.02)  # until it can be connected to again; bounded by the deadline
+        now = time.monotonic()
+    raise ClusterError(f"{line.address} does not give queue {queue}")

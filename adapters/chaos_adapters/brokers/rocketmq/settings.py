@@ -1,0 +1,83 @@
+"""Settings of the clients, named as in RocketMQ's Java client where that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from chaos.spi import Settings
+
+
+@dataclass(frozen=True)
+class ProducerSettings:
+    """How messages are sent. Times are in ms."""
+
+    sendMsgTimeout: int = 3000  # noqa: N815 - RocketMQ's name
+    """How long to wait for an answer; after that nobody knows whether the message is stored."""
+    retryTimesWhenSendFailed: int = 0  # noqa: N815
+    """How often a message of unknown fate is sent again (Java: 2). RocketMQ stores it twice when
+    both arrive."""
+    pollNameServerInterval: int = 500  # noqa: N815
+    """How often the route is asked for (Java: 30000), besides at once when the master is gone."""
+    window: int = 2000
+    """How many sends may be open."""
+    waitStoreMsgOK: bool = True  # noqa: N815
+    """Whether the broker answers only when the message is as safe as it was told to make it."""
+    orderly: bool = False
+    """Whether only one message of each queue is open at a time, so that none overtakes another."""
+
+
+@dataclass(frozen=True)
+class ConsumerSettings:
+    """How messages are received. Times are in ms."""
+
+    pollNameServerInterval: int = 500  # noqa: N815
+    """How often the route is asked for (Java: 30000)."""
+    persistConsumerOffsetInterval: int = 5000  # noqa: N815
+    """How often positions are stored."""
+    heartbeatBrokerInterval: int = 5000  # noqa: N815
+    """How often a consumer says that it is there (Java: 30000)."""
+    rebalanceInterval: int = 1000  # noqa: N815
+    """How often queues are shared out (Java: 20000), besides at once when members change."""
+    pullBatchSize: int = 32  # noqa: N815
+    """How many messages to ask for at once; a broker gives no more than 32 by itself."""
+    brokerSuspendMaxTimeMillis: int = 5000  # noqa: N815
+    """How long a broker may hold a question until there are messages (Java: 15000)."""
+    consumeFromWhere: str = "first"  # noqa: N815
+    """Where a group without a position begins: `first` or `last`."""
+
+
+_KINDS = {"int": int, "bool": bool, "str": str}
+
+
+def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]]:
+    """Each wrong setting as (path in the experiment, what to do)."""
+    for role, given, kind in (
+        ("producers", producer, ProducerSettings), ("consumers", consumer, ConsumerSettings),
+    ):  # fmt: skip
+        known = {each.name: _KINDS[str(each.type)] for each in fields(kind)}
+        for name, value in given.items():
+            path = f"load.{role}.settings.{name}"
+            if name not in known:
+                yield path, f"is not known: there are {', '.join(known)}"
+            elif type(value) is not known[name]:
+                yield path, f"{value!r} should be of type {known[name].__name__}"
+            elif (
+                isinstance(value, int)
+                and value < (0 if name.startswith("retry") else 1)
+                and (not isinstance(value, bool))
+            ):
+                yield path, f"{value} is too small"
+    where = consumer.get("consumeFromWhere", "first")
+    if where not in ("first", "last"):
+        yield "load.consumers.settings.consumeFromWhere", f"{where!r} should be first or last"
+
+
+def producer(given: Settings) -> ProducerSettings:
+    """As checked before."""
+    return ProducerSettings(**given)  # type: ignore[arg-type]
+
+
+def consumer(given: Settings) -> ConsumerSettings:
+    """As checked before."""
+    return ConsumerSettings(**given)  # type: ignore[arg-type]

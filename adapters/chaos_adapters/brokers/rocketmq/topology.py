@@ -1,0 +1,218 @@
+"""What a RocketMQ cluster consists of (name servers, one group of brokers), and how to start it.
+
+Every port has one address that is right everywhere, as brokers tell theirs to name servers,
+controllers, peers and clients alike: 127.0.0.1 and a number that nobody else has.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chaos.spi import Java, Launch, Member, Place, Port, Settings
+from chaos_adapters.brokers.rocketmq import codes, versions
+from chaos_adapters.brokers.rocketmq.remoting import request
+
+CONTROLLER_FORM, SYNC_MASTER, ASYNC_MASTER = "controller", "SYNC_MASTER", "ASYNC_MASTER"
+CLUSTER, GROUP = "chaos", "rocketmq"
+"""Names of the cluster and of its one group of brokers, as RocketMQ calls it the `brokerName`."""
+
+_BROKER_PING = request(codes.GET_BROKER_CONFIG, 1, {})
+_NAMESRV_PING = request(codes.GET_BROKER_CLUSTER_INFO, 1, {})
+_CONTROLLER_PING = request(codes.CONTROLLER_GET_METADATA_INFO, 1, {})
+_RAFT_PING = bytes.fromhex("01 00 0001 01 00000001 01 00007530 0000 0000 00000000")
+"""A heartbeat of SOFABolt, version 1 (class RpcCommandEncoder), which its server answers."""
+_HA_PING = struct.pack(">qq", -1, -1)
+
+REMOTING, FAST, HA = "remoting", "fast", "ha"
+NAMESRV, CONTROLLER, RAFT = "namesrv", "controller", "raft"
+
+_BROKER_PORTS = (
+    Port(REMOTING, 10911, "everyone", _BROKER_PING, everywhere=True),
+    Port(FAST, 10909, "peers", _BROKER_PING, everywhere=True, tied=(REMOTING, -2)),
+    Port(HA, 10912, "peers", _HA_PING, everywhere=True),
+)
+_NAMESRV_PORT = Port(NAMESRV, 9876, "everyone", _NAMESRV_PING, everywhere=True)
+_CONTROLLER_PORTS = (
+    Port(CONTROLLER, 9878, "everyone", _CONTROLLER_PING, everywhere=True),
+    Port(RAFT, 9880, "peers", _RAFT_PING, everywhere=True),
+)
+
+_SMALL: Settings = {
+    # RocketMQ's defaults for these assume a machine of its own; none changes what a failure does.
+    "mappedFileSizeCommitLog": 64 << 20,
+    "mappedFileSizeConsumeQueue": 20 * 50_000,
+    "mappedFileSizeTimerLog": 1 << 20,
+    "maxIndexNum": 1 << 18,
+    "maxHashSlotNum": 1 << 16,
+    # A broker polls for these ten times a second and more, whether anybody uses them or not: delays
+    # of any length (those by level stay), and pop consumers.
+    "timerWheelEnable": False,
+    "reviveQueueNum": 1,
+    # Files that are old are deleted above this use of the disk, consumed or not (default 75): a
+    # developer's machine may be there already.
+    "diskMaxUsedSpaceRatio": 95,
+    # Each replica can be asked what it holds; a broker that lags still says so.
+    "slaveReadEnable": True,
+    # Streams are made by us, so that a typo is an error.
+    "autoCreateTopicEnable": False,
+}
+
+_BROKER_HEAP = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m")
+_NAMESRV_HEAP = ("-Xms64m", "-Xmx192m", "-XX:MaxDirectMemorySize=128m")
+_START_FAST = (
+    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+    # Else each server makes a key for TLS at its start, which took 28 to 80 s on a busy machine.
+    "-Dtls.server.mode=disabled",
+)  # fmt: skip
+_MODERN_JAVA = (
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
+)
+"""What RocketMQ and its Netty do to Java's insides, and newer Javas have to be asked for."""
+
+_LOGBACK = """\
+<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %p [%t] %c{0} - %m%n</pattern></encoder>
+  </appender>
+  <logger name="RocketmqTraffic" level="ERROR"/>
+  <logger name="RocketmqRocksDB" level="ERROR"/>
+  <root level="INFO"><appender-ref ref="out"/></root>
+</configuration>
+"""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """So many brokers of one group, and so many name servers, with a controller inside each where
+    the form is `controller`; else the first broker is master for ever, and the form is its role."""
+
+    brokers: int
+    name_servers: int
+    form: str = CONTROLLER_FORM
+
+    @property
+    def controlled(self) -> bool:
+        """Whether controllers choose the master."""
+        return self.form == CONTROLLER_FORM
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """`namesrv-1` and following, then `rocketmq-1` and following."""
+        kinds = {NAMESRV, *([CONTROLLER] if self.controlled else [])}
+        ports = (_NAMESRV_PORT, *(_CONTROLLER_PORTS if self.controlled else ()))
+        servers = [
+            Member(f"{NAMESRV}-{number}", frozenset(kinds), ports)
+            for number in range(1, self.name_servers + 1)
+        ]
+        brokers = [
+            Member(f"{GROUP}-{number}", frozenset({"broker"}), _BROKER_PORTS)
+            for number in range(1, self.brokers + 1)
+        ]
+        return [*servers, *brokers]
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """The names of all name servers."""
+        return [member.name for member in self.members if NAMESRV in member.roles]
+
+
+def is_broker(name: str) -> bool:
+    """Whether a node of this name stores messages."""
+    return name.startswith(f"{GROUP}-")
+
+
+def namesrv_properties(
+    place: Place, topology: Topology, settings: Settings
+) -> Mapping[str, object]:
+    """The configuration of a name server and of the controller in it."""
+    listen, reach = place.listen, place.reach
+    found: dict[str, object] = {
+        "listenPort": listen[NAMESRV].port, "bindAddress": listen[NAMESRV].host,
+    }  # fmt: skip
+    if topology.controlled:
+        found |= {
+            "enableControllerInNamesrv": True,
+            "controllerType": "jRaft",
+            "controllerStorePath": f"{place.data_dir}/controller",
+            "jRaftGroupId": "jRaft-Controller",
+            "jRaftServerId": reach[place.member.name][RAFT],
+            "jRaftInitConf": ",".join(str(reach[name][RAFT]) for name in topology.servers),
+            "jRaftControllerRPCAddr": ",".join(
+                str(reach[name][CONTROLLER]) for name in topology.servers
+            ),
+        }
+    return {**found, **settings}
+
+
+def broker_properties(place: Place, topology: Topology, settings: Settings) -> Mapping[str, object]:
+    """The configuration of a broker; the experiment's `settings` have the last word."""
+    listen, reach, name = place.listen, place.reach, place.member.name
+    return {
+        "brokerClusterName": CLUSTER,
+        "brokerName": GROUP,
+        "namesrvAddr": ";".join(str(reach[server][NAMESRV]) for server in topology.servers),
+        "listenPort": listen[REMOTING].port,
+        "bindAddress": listen[REMOTING].host,
+        "haListenPort": listen[HA].port,
+        "brokerIP1": reach[name][REMOTING].host,
+        "brokerIP2": reach[name][HA].host,
+        "storePathRootDir": f"{place.data_dir}/store",
+        "storePathCommitLog": f"{place.data_dir}/store/commitlog",
+        **_role(place, topology),
+        **_SMALL,
+        **settings,
+    }
+
+
+def _role(place: Place, topology: Topology) -> Mapping[str, object]:
+    if topology.controlled:
+        return {
+            "enableControllerMode": True,
+            "controllerAddr": ";".join(
+                str(place.reach[server][CONTROLLER]) for server in topology.servers
+            ),
+            "brokerId": -1,  # the controller gives out the numbers
+            "brokerRole": "SLAVE",
+        }
+    number = int(place.member.name.rpartition("-")[2])
+    return {"brokerId": number - 1, "brokerRole": topology.form if number == 1 else "SLAVE"}
+
+
+def property_text(values: Mapping[str, object]) -> str:
+    """As a Java properties file."""
+    return "".join(f"{key}={_text(value)}\n" for key, value in values.items())
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def launch(
+    place: Place, topology: Topology, version: str, settings: Settings, controllers: Settings
+) -> Launch:
+    """The configuration for either runtime, and the Java program for plain processes."""
+    if is_broker(place.member.name):
+        properties = broker_properties(place, topology, settings)
+        main, heap = "org.apache.rocketmq.broker.BrokerStartup", _BROKER_HEAP
+        told = f"# listenPort - 2, which slaves use as well: {place.listen[FAST].port}\n"
+    else:
+        properties = namesrv_properties(place, topology, controllers)
+        main, heap, told = "org.apache.rocketmq.namesrv.NamesrvStartup", _NAMESRV_HEAP, ""
+    logback = f"-Drmq.logback.configurationFile={place.config_dir}/logback.xml"
+    own = (*_START_FAST, f"-Duser.home={place.data_dir}", logback)
+    return Launch(
+        files={"rocketmq.conf": told + property_text(properties), "logback.xml": _LOGBACK},
+        environment={"JAVA_OPT_EXT": " ".join((*heap, *own))},
+        program=Java(
+            str(versions.lock(version)), main, ("-c", f"{place.config_dir}/rocketmq.conf"),
+            (*heap, *own, *_MODERN_JAVA, f"-Drocketmq.home.dir={place.config_dir}"),
+        ),
+    )  # fmt: skip
