@@ -468,12 +468,13 @@ def plain() -> FakeCluster:
 
 @dataclass
 class FakeRig:
-    """spi.Rig; a target is a list of names."""
+    """spi.Rig; a target is a list of names, or one of `words` that stands for one."""
 
     cluster: Any
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def resolve(self, target: str) -> tuple[str, ...]:
-        return tuple(target.split(","))
+        return tuple(self.words.get(target, target).split(","))
 
     def resolve_clients(self, target: str) -> tuple[str, ...]:
         return self.resolve(target.replace("fake", "client"))
