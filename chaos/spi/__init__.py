@@ -36,9 +36,6 @@ from chaos.spi.broker import (
     ElectsLeaders as ElectsLeaders,
 )
 from chaos.spi.broker import (
-    Group as Group,
-)
-from chaos.spi.broker import (
     HandsOut as HandsOut,
 )
 from chaos.spi.broker import (
@@ -51,16 +48,7 @@ from chaos.spi.broker import (
     Numbers as Numbers,
 )
 from chaos.spi.broker import (
-    Observer as Observer,
-)
-from chaos.spi.broker import (
-    ObservesGroups as ObservesGroups,
-)
-from chaos.spi.broker import (
     Outcome as Outcome,
-)
-from chaos.spi.broker import (
-    Paced as Paced,
 )
 from chaos.spi.broker import (
     PartitionEnd as PartitionEnd,
@@ -100,9 +88,6 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Transacts as Transacts,
-)
-from chaos.spi.broker import (
-    View as View,
 )
 from chaos.spi.cluster import (
     Address as Address,
@@ -223,6 +208,21 @@ from chaos.spi.links import (
 )
 from chaos.spi.links import (
     Witness as Witness,
+)
+from chaos.spi.observing import (
+    Group as Group,
+)
+from chaos.spi.observing import (
+    Observer as Observer,
+)
+from chaos.spi.observing import (
+    ObservesGroups as ObservesGroups,
+)
+from chaos.spi.observing import (
+    Paced as Paced,
+)
+from chaos.spi.observing import (
+    View as View,
 )
 from chaos.spi.verdict import (
     ANOMALY_LIMIT as ANOMALY_LIMIT,

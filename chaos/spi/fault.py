@@ -8,8 +8,9 @@ from enum import StrEnum
 from random import Random
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from chaos.spi.broker import Broker, View
+from chaos.spi.broker import Broker
 from chaos.spi.cluster import Cluster, Runtime
+from chaos.spi.observing import View
 from chaos.spi.words import Json
 
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from numpy.typing import NDArray
 
-from chaos.spi.broker import PartitionEnd, View
+from chaos.spi.broker import PartitionEnd
+from chaos.spi.observing import View
 from chaos.spi.words import Json
 
 T = TypeVar("T")
