@@ -108,7 +108,16 @@ from chaos.spi.cluster import (
     Command as Command,
 )
 from chaos.spi.cluster import (
+    Disk as Disk,
+)
+from chaos.spi.cluster import (
+    Disked as Disked,
+)
+from chaos.spi.cluster import (
     Foresees as Foresees,
+)
+from chaos.spi.cluster import (
+    GivesDisks as GivesDisks,
 )
 from chaos.spi.cluster import (
     Java as Java,
@@ -143,6 +152,12 @@ from chaos.spi.cluster import (
 from chaos.spi.cluster import (
     Runtime as Runtime,
 )
+from chaos.spi.cluster import (
+    Volume as Volume,
+)
+from chaos.spi.cluster import (
+    Written as Written,
+)
 from chaos.spi.fault import (
     OF_THE_STREAM as OF_THE_STREAM,
 )
@@ -163,6 +178,9 @@ from chaos.spi.fault import (
 )
 from chaos.spi.fault import (
     Momentary as Momentary,
+)
+from chaos.spi.fault import (
+    NeedsDisk as NeedsDisk,
 )
 from chaos.spi.fault import (
     Presence as Presence,
