@@ -10,7 +10,7 @@ from docker.errors import APIError
 
 from chaos.errors import ClusterError
 from chaos.spi import NodeState
-from chaos_adapters.runtimes import docker
+from chaos_adapters.runtimes import daemon, docker
 
 
 class Container:
@@ -29,7 +29,7 @@ class Container:
 def node(monkeypatch: pytest.MonkeyPatch, container: Container) -> docker.DockerNode:
     """The one node of a daemon that has one container."""
     containers = SimpleNamespace(list=lambda **_: [container])
-    monkeypatch.setattr(docker, "_client", lambda: SimpleNamespace(containers=containers))
+    monkeypatch.setattr(daemon, "client", lambda _: SimpleNamespace(containers=containers))
     return docker.DockerNode("kafka-1", "c1", Path())
 
 

@@ -15,8 +15,9 @@ from ruamel.yaml import YAML
 from chaos.spi import CLIENTS, Address, Launch, Place
 from chaos_adapters.brokers.kafka import Kafka
 from chaos_adapters.runtimes import pods
+from chaos_adapters.runtimes.daemon import LABEL
 from chaos_adapters.runtimes.mesh import Pod, link_proxy, links_of, loopback_of
-from chaos_adapters.runtimes.pods import LABEL, compose_document, dump_yaml, places, write_pod
+from chaos_adapters.runtimes.pods import compose_document, dump_yaml, places, write_pod
 
 CLUSTER = "ab12cd34"
 sizes = pytest.mark.parametrize("nodes", [1, 3, 5])

@@ -15,25 +15,24 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
-from requests import RequestException
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, NodeState
 from chaos.timing import wait_until
+from chaos_adapters.runtimes.daemon import LABEL, daemon
 from chaos_adapters.runtimes.marks import MARK, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
 from chaos_adapters.runtimes.pods import (
-    LABEL,
     compose_document,
     dump_yaml,
     places,
@@ -49,20 +48,6 @@ _NOT_FROZEN = "unable to freeze"
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
-
-
-@cache
-def _client() -> docker.DockerClient:
-    return docker.from_env(timeout=30)
-
-
-@contextmanager
-def _docker(what: str) -> Iterator[docker.DockerClient]:
-    """The daemon; what it says no to becomes a ClusterError."""
-    try:
-        yield _client()
-    except (DockerException, RequestException) as error:
-        raise ClusterError(f"Docker, {what}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,7 @@ class DockerNode:
 
     def state(self) -> NodeState:
         """As the daemon reports it."""
-        with _docker(f"state of {self.name}") as client:
+        with daemon(f"state of {self.name}") as client:
             status = self._container(client).status
         if status == "running":
             return NodeState.RUNNING
@@ -104,7 +89,7 @@ class DockerNode:
         self.resume()
         if self.state() is NodeState.RUNNING:
             self._mark_stopping()
-            with _docker(f"stopping {self.name}") as client:
+            with daemon(f"stopping {self.name}") as client:
                 self._container(client).kill("SIGTERM")
             self._wait_for(NodeState.DEAD, timeout_s)
 
@@ -123,7 +108,7 @@ class DockerNode:
         return self.state() is NodeState.RUNNING and marked == self._started_at()
 
     def _started_at(self) -> str:
-        with _docker(f"start of {self.name}") as client:
+        with daemon(f"start of {self.name}") as client:
             return str(self._container(client).attrs["State"]["StartedAt"])
 
     def kill(self) -> None:
@@ -155,7 +140,7 @@ class DockerNode:
 
     def run(self, argv: Sequence[str], timeout_s: float) -> str:
         """Run a program in the broker's container."""
-        with _docker(f"{argv[0]} in {self.name}") as client:
+        with daemon(f"{argv[0]} in {self.name}") as client:
             # The program ends by itself at the deadline; the SDK could only stop listening to it.
             done = self._container(client).exec_run(
                 ["timeout", f"{timeout_s:g}", *argv], demux=True
@@ -168,17 +153,17 @@ class DockerNode:
 
     def log_tail(self, lines: int) -> list[str]:
         """The end of the container's output."""
-        with _docker(f"log of {self.name}") as client:
+        with daemon(f"log of {self.name}") as client:
             text = self._container(client).logs(tail=lines)
         return str(text.decode(errors="replace")).splitlines()
 
     def write_log(self, path: Path) -> None:
         """All of the container's output, over all starts."""
-        with _docker(f"log of {self.name}") as client, path.open("wb") as file:
+        with daemon(f"log of {self.name}") as client, path.open("wb") as file:
             file.writelines(self._container(client).logs(stream=True, follow=False))
 
     def _act(self, what: str, act: Callable[[Container], object], wanted: NodeState) -> None:
-        with _docker(f"{what} {self.name}") as client:
+        with daemon(f"{what} {self.name}") as client:
             try:
                 act(self._container(client))
             except APIError:
@@ -223,7 +208,7 @@ class Docker:
         if not template_path(broker).is_file():
             return [f"there is no {template_path(broker).name} for it in compose/"]
         try:
-            with _docker("version") as client:
+            with daemon("version") as client:
                 client.ping()
         except ClusterError:
             return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
@@ -234,7 +219,7 @@ class Docker:
     def describe(self) -> Sequence[str]:
         """For `chaos doctor`: what is there."""
         try:
-            with _docker("version") as client:
+            with daemon("version") as client:
                 about = client.version()
         except ClusterError:
             return ["no Docker daemon answers"]
@@ -280,7 +265,7 @@ class Docker:
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
         kill_marked(cluster_id)  # a Compose that outlived its caller would go on starting things
-        with _docker(f"removing cluster {cluster_id}") as client:
+        with daemon(f"removing cluster {cluster_id}") as client:
             mark = {"label": f"{LABEL}={cluster_id}"}
             for container in client.containers.list(all=True, filters=mark):
                 with suppress(NotFound):
@@ -297,7 +282,7 @@ class Docker:
         """All containers, networks and volumes with our label; none where no daemon answers."""
         found: dict[str, list[str]] = {}
         try:
-            with _docker("leftovers") as client:
+            with daemon("leftovers") as client:
                 mark = {"label": LABEL}
                 for kind, things in (
                     ("container", client.containers.list(all=True, filters=mark)),

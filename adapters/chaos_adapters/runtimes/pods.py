@@ -26,8 +26,6 @@ from chaos_adapters.runtimes.mesh import (
     loopback_of,
 )
 
-LABEL = "mqchaos.cluster"
-
 
 def template_path(broker: Broker) -> Path:
     """Where the template of a system lies, if there is one."""

@@ -1,0 +1,34 @@
+"""The Docker daemon of this machine, through its SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import docker
+from docker.errors import DockerException
+from requests import RequestException
+
+from chaos.errors import ClusterError
+
+LABEL = "mqchaos.cluster"
+"""Of everything that we make there; its value is the id of the cluster."""
+
+
+SILENT_S = 30.0
+
+
+@cache
+def client(silent_s: float) -> docker.DockerClient:
+    """One connection pool for each time that an answer may take."""
+    return docker.from_env(timeout=silent_s)
+
+
+@contextmanager
+def daemon(what: str, silent_s: float = SILENT_S) -> Iterator[docker.DockerClient]:
+    """The daemon, which may be silent for so long; what it says no to becomes a ClusterError."""
+    try:
+        yield client(silent_s)
+    except (DockerException, RequestException) as error:
+        raise ClusterError(f"Docker, {what}: {error}") from error
