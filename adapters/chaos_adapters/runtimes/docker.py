@@ -17,7 +17,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,9 +27,11 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, NodeState
+from chaos.spi import Address, Broker, Cluster, Json, NodeState, Runtime, Volume
 from chaos.timing import wait_until
+from chaos_adapters.runtimes import disks
 from chaos_adapters.runtimes.daemon import LABEL, daemon
+from chaos_adapters.runtimes.disks import DockerDisk
 from chaos_adapters.runtimes.marks import MARK, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
 from chaos_adapters.runtimes.pods import (
@@ -64,6 +66,11 @@ class DockerNode:
         if not found:
             raise ClusterError(f"{self.name} has no container any more; chaos down, then up again")
         return found[0]
+
+    def container_id(self) -> str:
+        """Of the broker's container; a restart does not change it."""
+        with daemon(f"the container of {self.name}") as client:
+            return str(self._container(client).id)
 
     def state(self) -> NodeState:
         """As the daemon reports it."""
@@ -194,6 +201,20 @@ class DockerCluster:
 
 
 @dataclass(frozen=True)
+class DiskedCluster(DockerCluster):
+    """The same, spi.Disked."""
+
+    disks: Mapping[str, DockerDisk]
+
+    def lose_power(self, nodes: Sequence[str], mark: str) -> float:
+        """By one process, which shuts one file system down after the other."""
+        devices = [self.disks[name].device for name in nodes]
+        agent = self.disks[nodes[0]].agent
+        lost = disks.command(agent, "lose_power", devices=devices, mark=mark)
+        return float(lost["within"])
+
+
+@dataclass(frozen=True)
 class Docker:
     """Containers on this machine's Docker: every fault, every system.
 
@@ -202,6 +223,16 @@ class Docker:
     """
 
     meshed: ClassVar[bool] = True
+
+    _volume: Volume | None = field(default=None, init=False)
+    """The disk that each node of a new cluster gets: no parameter, as every runtime is asked for it
+    in the same words."""
+
+    def with_disks(self, volume: Volume) -> Runtime:
+        """See spi.GivesDisks."""
+        made = Docker()
+        object.__setattr__(made, "_volume", volume)
+        return made
 
     def check(self, broker: Broker) -> Sequence[str]:
         """A template for the system, a daemon that answers, and Compose."""
@@ -214,7 +245,7 @@ class Docker:
             return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
         if not _compose_command():
             return ["Compose is missing: install the docker compose plug-in or docker-compose"]
-        return []
+        return disks.missing(self._volume) if self._volume else []
 
     def describe(self) -> Sequence[str]:
         """For `chaos doctor`: what is there."""
@@ -226,6 +257,7 @@ class Docker:
         chosen = {name: value for name, value in os.environ.items() if name.endswith("_IMAGE")}
         return [
             f"Docker {about['Version']}, Compose: {' '.join(_compose_command()) or 'missing'}",
+            f"disks of the nodes' own: {'; '.join(disks.missing(Volume())) or 'ok'}",
             *(f"{name}={value}" for name, value in sorted(chosen.items())),
         ]
 
@@ -241,6 +273,9 @@ class Docker:
         for place in places(cluster_id, broker, pods):
             write_pod(directory, place, broker.launch(place), members)
         document = compose_document(cluster_id, broker, directory, pods)
+        if self._volume:
+            disks.make(cluster_id, directory, self._volume, list(pods))
+            _put_on_disks(document, directory)
         (directory / "compose.yaml").write_text(dump_yaml(document))
         _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
         return self.attach(broker, directory)
@@ -260,22 +295,30 @@ class Docker:
             for member in members
             if any(port.audience == "clients" for port in member.ports)
         }
-        return DockerCluster(cluster_id, nodes, clients, links_of(members, pods))
+        links, made = links_of(members, pods), disks.read(directory)
+        if made is None:
+            return DockerCluster(cluster_id, nodes, clients, links)
+        agent = disks.worker(cluster_id, directory)
+        own = {
+            name: DockerDisk(device, made[0], agent, nodes[name].container_id)
+            for name, device in made[1].items()
+        }
+        return DiskedCluster(cluster_id, nodes, clients, links, own)
 
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
         kill_marked(cluster_id)  # a Compose that outlived its caller would go on starting things
         with daemon(f"removing cluster {cluster_id}") as client:
             mark = {"label": f"{LABEL}={cluster_id}"}
-            for container in client.containers.list(all=True, filters=mark):
-                with suppress(NotFound):
-                    container.remove(force=True, v=True)
+            _remove_containers(client, mark)
             for network in client.networks.list(filters=mark):
                 with suppress(NotFound):
                     network.remove()
             for volume in client.volumes.list(filters=mark):
                 with suppress(NotFound):
                     volume.remove(force=True)
+            disks.detach(cluster_id)
+            _remove_containers(client, mark)  # the agent that did it
         shutil.rmtree(directory, ignore_errors=True)
 
     def leftovers(self) -> Mapping[str, Sequence[str]]:
@@ -294,7 +337,23 @@ class Docker:
                         found.setdefault(owner, []).append(f"{kind} {name}")
         except ClusterError:
             return {}
+        for owner, devices in disks.left().items():
+            found.setdefault(owner, []).extend(f"disk {device}" for device in devices)
         return found
+
+
+def _put_on_disks(document: Json, directory: Path) -> None:
+    """The volumes of a Compose file become the disks that were made."""
+    made = disks.read(directory)
+    assert made
+    for name, device in made[1].items():
+        document["volumes"][name]["driver_opts"] = disks.options(made[0], device)
+
+
+def _remove_containers(client: docker.DockerClient, mark: Mapping[str, str]) -> None:
+    for container in client.containers.list(all=True, filters=mark):
+        with suppress(NotFound):
+            container.remove(force=True, v=True)
 
 
 def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type

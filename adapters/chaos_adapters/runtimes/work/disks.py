@@ -20,7 +20,7 @@ def make(directory: str, names: Mapping[str, str], size: int, filesystem: str) -
         if filesystem == "xfs":
             run("mkfs.xfs", "-q", image)
         else:
-            run("mkfs.ext4", "-q", "-F", "-m", "0", "-e", "remount-ro", image)
+            run("mkfs.ext4", "-qF", "-m", "0", "-e", "remount-ro", image)
         devices[node] = run("losetup", "--find", "--show", image)
         unlimit(devices[node])
         with mounted(devices[node]) as top:
