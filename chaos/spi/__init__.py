@@ -108,16 +108,7 @@ from chaos.spi.cluster import (
     Command as Command,
 )
 from chaos.spi.cluster import (
-    Disk as Disk,
-)
-from chaos.spi.cluster import (
-    Disked as Disked,
-)
-from chaos.spi.cluster import (
     Foresees as Foresees,
-)
-from chaos.spi.cluster import (
-    GivesDisks as GivesDisks,
 )
 from chaos.spi.cluster import (
     Java as Java,
@@ -152,10 +143,25 @@ from chaos.spi.cluster import (
 from chaos.spi.cluster import (
     Runtime as Runtime,
 )
-from chaos.spi.cluster import (
+from chaos.spi.disks import (
+    Disk as Disk,
+)
+from chaos.spi.disks import (
+    Disked as Disked,
+)
+from chaos.spi.disks import (
+    GivesDisks as GivesDisks,
+)
+from chaos.spi.disks import (
+    NeedsDisk as NeedsDisk,
+)
+from chaos.spi.disks import (
+    TellsFiles as TellsFiles,
+)
+from chaos.spi.disks import (
     Volume as Volume,
 )
-from chaos.spi.cluster import (
+from chaos.spi.disks import (
     Written as Written,
 )
 from chaos.spi.fault import (
@@ -178,9 +184,6 @@ from chaos.spi.fault import (
 )
 from chaos.spi.fault import (
     Momentary as Momentary,
-)
-from chaos.spi.fault import (
-    NeedsDisk as NeedsDisk,
 )
 from chaos.spi.fault import (
     Presence as Presence,

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from chaos.spi.broker import Broker, View
-from chaos.spi.cluster import Cluster, Volume
+from chaos.spi.cluster import Cluster
 from chaos.spi.words import Json
 
 
@@ -133,11 +133,3 @@ class ChecksBroker(Protocol):
 
     def broker_problem(self, broker: Broker) -> str:
         """Why it cannot be done with this broker; empty: it can."""
-
-
-@runtime_checkable
-class NeedsDisk(Protocol):
-    """Ability of a Fault: it acts on the disks of nodes, and so needs a cluster that is Disked."""
-
-    def disk_problem(self, volume: Volume) -> str:
-        """Why it cannot be done to such a disk; empty: it can."""

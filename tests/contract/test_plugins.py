@@ -139,6 +139,7 @@ def test_it_has_a_target_and_says_what_it_takes_hold_of(name: str) -> None:
     assert shape(cls).target_keys or cls.claims == "leaders"  # all of a stream has no target
     assert cls.claims in {
         "process", "network", "disk", "clock", "memory", "cpu", "client", "replicas", "leaders",
+        "node",
     }  # fmt: skip
     assert name == name.lower()
     assert name.count(".") == 1
@@ -154,6 +155,7 @@ def test_planning_only_looks_and_decides_the_same_for_the_same_seed(name: str) -
     assert not any(node.acts for node in cluster.nodes.values())
     assert not any(link.acts for link in cluster.links.values())
     assert not any(client.acts for client in cluster.load.values())
+    assert not any(disk.acts for disk in cluster.disks.values())
     whose = "client" if load("faults", name).claims == "client" else "fake"
     aimed_at = (f"{whose}-1", f"{whose}-2")
     assert injection.nodes == (aimed_at if shape(type(fault)).target_keys else NAMES)
@@ -182,7 +184,8 @@ def test_measuring_only_looks(name: str) -> None:
 
 def acts(cluster: FakeMesh) -> list[list[str]]:
     acting = (
-        *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(), cluster.broker,
+        *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(),
+        *cluster.disks.values(), cluster.broker,
     )  # fmt: skip
     return [each.acts[:] for each in acting]
 

@@ -77,7 +77,8 @@ class DockerDisk:
         self._do("fill", free=free)
 
     def clear(self) -> None:
-        """All in our directory."""
+        """All in our directory, and who has a file in it open."""
+        self._do("release")
         self._do("clear")
 
     def leftovers(self) -> Sequence[str]:
@@ -86,8 +87,8 @@ class DockerDisk:
         return found
 
     def write(self, size: int, durable: bool) -> Written:
-        """In the broker's control group."""
-        found = self._do("write", size=size, durable=durable, container=self.container())
+        """From the agent, which no rate of the broker holds up."""
+        found = self._do("write", size=size, durable=durable)
         return Written(found["written"], found["seconds"], found["error"])
 
     def limit(self, rates: Mapping[str, int]) -> None:
@@ -103,6 +104,10 @@ class DockerDisk:
         """As the kernel tells them."""
         found: dict[str, list[int]] = self._do("limits", container=self.container())
         return found
+
+    def pace(self, what: str, rate: int) -> float:
+        """By a process in the broker's control group."""
+        return float(self._do("pace", container=self.container(), what=what, rate=rate))
 
     def fail(self) -> None:
         """By ext4's own trigger."""

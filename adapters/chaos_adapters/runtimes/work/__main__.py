@@ -14,7 +14,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     for command in (
         disks.make, disks.detach, loops.attached, loops.check,
         space.space, space.fill, space.clear, space.leftovers, space.write, space.corrupt,
-        rates.limit, rates.limits, rates.unlimit,
+        rates.limit, rates.limits, rates.unlimit, rates.pace,
         breaks.lose_power, breaks.survived, breaks.fail, breaks.failed, breaks.release,
     )
 }  # fmt: skip

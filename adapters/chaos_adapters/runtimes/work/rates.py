@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import mmap
+import os
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaos_adapters.runtimes.work.groups import CGROUP, group_of
-from chaos_adapters.runtimes.work.loops import SYS
+from chaos_adapters.runtimes.work.groups import CGROUP, group_of, join
+from chaos_adapters.runtimes.work.loops import SYS, mounted, own
 
 WHATS = ("read_bps", "write_bps", "read_iops", "write_iops")
 _V2 = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
 _MAJOR = 7  # of loop devices
 _LEAST_DIRTY = 1 << 20
+_BLOCK, _PIECE = 4 << 10, 64 << 10
+_PACE_S, _MOST_S = 2, 4.0
 
 
 def _number(device: str) -> str:
@@ -80,3 +85,48 @@ def unlimit(device: str, container: str = "") -> None:
     if int((bdi / "strict_limit").read_text()):
         (bdi / "strict_limit").write_text("0")
         (bdi / "max_ratio").write_text("100")
+
+
+def pace(device: str, container: str, what: str, rate: int) -> float:
+    """How fast one goes who is in the broker's control group, measured on two seconds' worth of the
+    rate: bytes a second, or operations of 4 KiB. Reads and single operations go past the page
+    cache; bytes are written into it, and what may wait there does not count."""
+    join("blkio", container)
+    if what == "write_bps":
+        return _paced_in_cache(device, rate)
+    if what == "write_iops":
+        with mounted(device) as top:
+            path = own(top) / f"probe-{os.getpid()}"
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600)
+            path.unlink()
+            return _paced(file, os.pwritev, _BLOCK, _PACE_S * rate, 1)
+    file = os.open(device, os.O_RDONLY | os.O_DIRECT)
+    if what == "read_iops":
+        return _paced(file, os.preadv, _BLOCK, _PACE_S * rate, 1)
+    return _paced(file, os.preadv, _PIECE, _PACE_S * rate // _PIECE + 1, _PIECE)
+
+
+def _paced(file: int, act: Callable[..., int], size: int, count: int, worth: int) -> float:
+    """Single operations, one after the other, for a few seconds at most."""
+    with mmap.mmap(-1, size) as piece:  # aligned, as O_DIRECT wants it
+        span, done, started = max(size, os.lseek(file, 0, os.SEEK_END)), 0, time.monotonic()
+        while done < count and time.monotonic() - started < _MOST_S:
+            act(file, [piece], done * size % (span - span % size))
+            done += 1
+        seconds = time.monotonic() - started
+    os.close(file)
+    return done * worth / seconds
+
+
+def _paced_in_cache(device: str, rate: int) -> float:
+    waiting = max(rate, _LEAST_DIRTY)
+    size = waiting + _PACE_S * rate
+    with mounted(device) as top:
+        path = own(top) / f"probe-{os.getpid()}"
+        with path.open("wb", buffering=0) as file:
+            path.unlink()
+            started, left = time.monotonic(), size
+            while left > 0:
+                left -= file.write(bytes(min(left, _PIECE)))
+            seconds = time.monotonic() - started
+    return _PACE_S * rate / seconds

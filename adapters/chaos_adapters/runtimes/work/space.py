@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chaos_adapters.runtimes.work.groups import join
 from chaos_adapters.runtimes.work.loops import OWN, await_, is_free, mounted, own
 
 
@@ -61,11 +60,9 @@ def leftovers(device: str) -> list[str]:
         return sorted(each.name for each in own.iterdir()) if own.exists() else []
 
 
-def write(device: str, size: int, durable: bool, container: str = "") -> dict[str, Any]:
-    """Write as the broker writes, in its control group and into the page cache, and time it; with
-    `durable` until it is on the disk."""
-    if container:
-        join("blkio", container)
+def write(device: str, size: int, durable: bool) -> dict[str, Any]:
+    """Write as a broker writes, into the page cache, and time it; with `durable` until it is on the
+    disk."""
     left, said = size, ""
     with mounted(device) as top:
         started = time.monotonic()
