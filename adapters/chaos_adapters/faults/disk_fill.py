@@ -13,9 +13,9 @@ from chaos.spi import Cluster, Effect, Injection, Presence, Rig, Size, Target, V
 from chaos_adapters.faults.disks import disks_of, sizes, trouble_of
 from chaos_adapters.faults.process import running
 
-SLACK = 1 << 20
-"""Bytes: file systems keep a few blocks for themselves, which count as free."""
-_PROBE = 4 << 20
+SLACK = 4 << 20
+"""Bytes: file systems keep some blocks for themselves, and brokers give some back."""
+_PROBE = 2 * SLACK
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Fill:
 
     Blocks are reserved by a file of ours and not written, so it is quick and takes no room outside.
     A broker that ends because of it (Kafka does, at once) is a consequence: heal starts it again.
-    Proof: `statvfs` shows no more free than asked for and, where that is nothing, a write of 4 MiB
-    gets ENOSPC; after heal: writes succeed.
+    Proof: `statvfs` shows no more free than asked for (4 MiB aside) and, where that is nothing, a
+    write of 8 MiB gets ENOSPC; after heal: writes succeed.
     """
 
     claims: ClassVar[str] = "disk"

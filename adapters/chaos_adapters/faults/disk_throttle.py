@@ -35,8 +35,8 @@ class Throttle:
 
     target: Target
     """Whose disk is slow."""
-    write_bytes_per_s: Size | None = None
-    """How many bytes are written in a second, at least 64 KiB."""
+    write_bytes_per_s: Size | None = 1 << 20
+    """How many bytes are written in a second, at least 64 KiB; null: as many as the disk takes."""
     read_bytes_per_s: Size | None = None
     """How many bytes are read, at least 64 KiB."""
     writes_per_s: Operations | None = None
