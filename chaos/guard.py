@@ -21,7 +21,6 @@ from random import Random
 from chaos.errors import ChaosError, DeadlineExceeded, FaultError, HealError
 from chaos.history.events import EventLog
 from chaos.spi import (
-    OF_THE_STREAM,
     Cluster,
     Effect,
     Fault,
@@ -166,11 +165,6 @@ class Guard:
             if not last:  # a deadline of the measurement's own
                 raise
             raise DeadlineExceeded(error.what, timeout_s, str(last[-1].figures)) from error
-
-
-def holds_nodes(fault: Fault) -> bool:
-    """Whether it may keep its nodes down, so that nobody else should start them."""
-    return fault.claims not in OF_THE_STREAM
 
 
 def heal_entry(

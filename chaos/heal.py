@@ -8,7 +8,7 @@ from chaos import guard
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
 from chaos.load.strays import release
-from chaos.spi import Cluster, Fault, NodeState
+from chaos.spi import Cluster, Fault, NodeState, holds_down
 from chaos.undo import Entry, UndoLog
 
 Tell = Callable[[str], None]
@@ -69,7 +69,7 @@ def _try_all(cluster: Cluster, log: UndoLog, faults: Mapping[str, Fault], tell: 
 
 def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
     fault = faults.get(entry.undo)
-    return entry.nodes if fault is None or guard.holds_nodes(fault) else ()
+    return entry.nodes if fault is None or holds_down(fault.claims) else ()
 
 
 def restore(store: Store, tell: Tell = lambda line: None) -> None:

@@ -224,7 +224,10 @@ def _like(original: Field[Any]) -> Any:  # noqa: ANN401 - what dataclasses.field
 
 
 def _bounded(hint: Any) -> Any:  # noqa: ANN401 - any annotation
-    """The same, with a number that overflows told as a flaw at its place."""
+    """The same, with a number that overflows told as a flaw at its place; a list of texts has none,
+    and could not be told from a tuple any more."""
+    if get_origin(hint) is tuple:
+        return hint
 
     def check(value: Any, proceed: Any) -> Any:  # noqa: ANN401
         try:
@@ -339,6 +342,8 @@ def _type_text(hint: Any) -> str:  # noqa: ANN401
         return " | ".join(_type_text(part) for part in parts)
     if hint is NoneType:
         return "null"
+    if origin is tuple:
+        return f"list of {_type_text(parts[0])}"
     return str(hint) if parts else getattr(hint, "__name__", str(hint))
 
 

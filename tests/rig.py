@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from chaos.errors import ClusterError
 from chaos.plugin import shape
-from chaos.spi import CLIENTS, Address, Member, NodeState, Placement, View, Volume, Written
+from chaos.spi import (
+    BOTH,
+    CLIENTS,
+    DOWNSTREAM,
+    UPSTREAM,
+    Address,
+    CpuUse,
+    Losses,
+    Member,
+    NodeState,
+    Placement,
+    View,
+    Volume,
+    Written,
+)
+
+
+class Hasty(threading.Event):
+    """Nobody waits for its time-out."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
 
 
 class Trouble:
@@ -49,6 +71,27 @@ class FakeNode:
     now: NodeState = NodeState.RUNNING
     acts: list[str] = field(default_factory=list)
     deaf: set[str] = field(default_factory=set)
+    mute: bool = False
+    """Its process runs, and serves nobody."""
+    cores: float = 0.0
+    used: float = 0.0
+    wants: float = 2.0
+    """Cores that it would use."""
+
+    def limit_cpu(self, cores: float) -> None:
+        self._act("limit_cpu", {})
+        if "limit_cpu" not in self.deaf:
+            self.cores = cores
+
+    def cpu_limit(self) -> float:
+        return self.cores
+
+    def cpu_used(self) -> CpuUse:
+        """A second later than the last time."""
+        self.used += 1.0
+        share = min(self.wants, self.cores or self.wants)
+        held = int(self.used) if self.cores and self.wants > self.cores else 0
+        return CpuUse(self.used * share, held, self.used)
 
     def state(self) -> NodeState:
         self.trouble(f"looking at {self.name}")
@@ -138,9 +181,53 @@ class FakeClient(FakeNode):
 
 
 @dataclass
+class FakePackets:
+    """spi.Packets; `quiet` ways carry no packets, what is `deaf` drops none."""
+
+    trouble: Trouble
+    tables: dict[str, dict[tuple[str, str], float]] = field(default_factory=dict)
+    quiet: set[tuple[str, str]] = field(default_factory=set)
+    deaf: bool = False
+    again: int = 0
+    acts: list[str] = field(default_factory=list)
+    closings: int = 3
+
+    def lose(self, name: str, ways: Sequence[tuple[str, str]], share: float) -> None:
+        for way in ways:
+            self.trouble(f"before losing {way}")
+            self.acts.append("lose")
+            self.tables.setdefault(name, {})[way] = share
+            self.trouble(f"after losing {way}")
+
+    def regain(self, name: str) -> None:
+        self.trouble(f"before regaining {name}")
+        self.acts.append("regain")
+        self.tables.pop(name, None)
+        self.trouble(f"after regaining {name}")
+
+    def losses(self) -> dict[str, dict[tuple[str, str], Losses]]:
+        return {
+            name: {way: self._counted(way, share) for way, share in ways.items()}
+            for name, ways in self.tables.items()
+        }
+
+    def _counted(self, way: tuple[str, str], share: float) -> Losses:
+        seen = 0 if way in self.quiet else 1000
+        dropped = 0 if self.deaf else round(seen * share)
+        closings = self.closings if dropped else 0
+        return Losses(seen, dropped, closings, 0 if not self.deaf else self.closings)
+
+    def retransmitted(self, nodes: Sequence[str]) -> int:
+        return self.again + (7 if self.tables and not self.deaf else 0)
+
+    def lost(self, way: tuple[str, str]) -> bool:
+        return not self.deaf and any(ways.get(way) == 1 for ways in self.tables.values())
+
+
+@dataclass
 class FakeLink:
     """spi.Link with two ports; `leaky` ports let bytes through whatever is imposed, `broken` ones
-    never do."""
+    never do. `fast` is how many bytes a second it carries by itself."""
 
     source: str
     target: str
@@ -151,15 +238,20 @@ class FakeLink:
     broken: set[str] = field(default_factory=set)
     probes: int = 0
     acts: list[str] = field(default_factory=list)
+    streams: dict[str, str] = field(default_factory=dict)
+    packets: FakePackets | None = None
+    fast: float = 1e7
+    base_s: float = 0.0005
 
     @property
     def way(self) -> str:
         return f"{self.source}->{self.target}"
 
-    def impose(self, name: str, kind: str, **attributes: float) -> None:
+    def impose(self, name: str, kind: str, stream: str = BOTH, **attributes: float) -> None:
         self.trouble(f"before impose {self.way}")
         self.acts.append("impose")
         self.toxics[name] = kind, attributes
+        self.streams[name] = stream
         self.trouble(f"after impose {self.way}")
 
     def lift(self, name: str) -> None:
@@ -174,13 +266,60 @@ class FakeLink:
 
     def probe(self, timeout_s: float) -> Mapping[str, float | None]:
         self.probes += 1
-        return {port: 0.001 if self._carries(port) else None for port in ("inner", "outer")}
+        return {
+            port: self._delay_s() + self.base_s if self._carries(port) else None
+            for port in ("inner", "outer")
+        }
 
-    def _carries(self, port: str) -> bool:
-        if self.node.now is not NodeState.RUNNING or port in self.broken:
+    def reaches(self, timeout_s: float) -> bool:
+        return all(self._carries(port, (UPSTREAM,)) for port in ("inner", "outer"))
+
+    def serves(self, timeout_s: float) -> bool:
+        return self.node.now is NodeState.RUNNING and not self.node.mute
+
+    @contextmanager
+    def witness(self, timeout_s: float) -> Iterator[FakeLink]:
+        if not self._carries("inner"):
+            raise ClusterError(f"no connection over {self.way}")
+        yield self
+
+    def closed(self, within_s: float) -> bool:
+        return "inner" not in self.leaky and any(k == "reset_peer" for k, _ in self.toxics.values())
+
+    def flow(self, size: int, timeout_s: float) -> tuple[float, float]:
+        if not self._carries("inner"):
+            return 0.0, 0.0
+        found = []
+        for stream in (UPSTREAM, DOWNSTREAM):
+            rates = [
+                attributes["rate"] * 1000 for name, (kind, attributes) in self.toxics.items()
+                if kind == "bandwidth" and self.streams[name] in (stream, BOTH)
+                and "inner" not in self.leaky
+            ]  # fmt: skip
+            found.append(min([self.fast, *rates]))
+        return found[0], found[1]
+
+    def _delay_s(self) -> float:
+        if self.leaky:
+            return 0.0
+        return sum(
+            attributes["latency"] / 1000 * (2 if self.streams[name] == BOTH else 1)
+            for name, (kind, attributes) in self.toxics.items()
+            if kind == "latency"
+        )
+
+    def _carries(self, port: str, streams: Sequence[str] = (UPSTREAM, DOWNSTREAM)) -> bool:
+        if not self.serves(1) or port in self.broken:
             return False
-        slow = any(attributes.get("latency", 0) > 1000 for _, attributes in self.toxics.values())
-        return not slow or port in self.leaky
+        ways = (self.source, self.target), (self.target, self.source)
+        if self.packets and any(map(self.packets.lost, ways)):
+            return False
+        cut = any(
+            (kind == "reset_peer" or attributes.get("latency", 0) > 10_000)
+            and self.streams[name] in (BOTH, *streams)
+            for name, (kind, attributes) in self.toxics.items()
+        )
+        return not cut or port in self.leaky
 
 
 NAMES = ("fake-1", "fake-2", "fake-3")
@@ -258,7 +397,7 @@ class FakeCluster:
     id: str = "fake"
     clients: dict[str, Address] = field(default_factory=dict)
     stream: Any = "stream"
-    ended: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=Hasty)
 
     def __post_init__(self) -> None:
         self.broker = FakeBroker(self.trouble)
@@ -279,6 +418,9 @@ class FakeCluster:
     def left_on(self) -> list[str]:
         """Everything that is not as it was at the start, leaders excepted."""
         down = [f"{node.name} {node.now}" for node in self.nodes.values() if node.now != "running"]
+        down += [
+            f"{node.name} has {node.cores} cores" for node in self.nodes.values() if node.cores
+        ]
         home = self.broker.home
         moved = [name for name, nodes in self.broker.places.items() if nodes != home[name]]
         return down + moved
@@ -389,10 +531,11 @@ class FakeDisk:
 
 @dataclass
 class FakeMesh(FakeCluster):
-    """The same, spi.Meshed, spi.Loaded and spi.Disked."""
+    """The same, spi.Meshed, spi.Lossy, spi.Loaded and spi.Disked."""
 
     links: dict[tuple[str, str], FakeLink] = field(default_factory=dict)
     load: dict[str, FakeClient] = field(default_factory=dict)
+    packets: FakePackets = field(default_factory=lambda: FakePackets(Trouble()))
     disks: dict[str, FakeDisk] = field(default_factory=dict)
 
     def lose_power(self, nodes: Sequence[str], mark: str) -> float:
@@ -407,7 +550,7 @@ class FakeMesh(FakeCluster):
         toxics = [f"{link.way} {name}" for link in self.links.values() for name in link.toxics]
         clients = [left for client in self.load.values() for left in client.left_on]
         disks = [left for disk in self.disks.values() for left in disk.left_on]
-        return [*super().left_on, *toxics, *clients, *disks]
+        return [*super().left_on, *toxics, *clients, *self.packets.tables, *disks]
 
 
 def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:
@@ -417,9 +560,9 @@ def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:
 def mesh() -> FakeMesh:
     """Three nodes with every link between them, and the clients' links."""
     trouble = Trouble()
-    nodes = nodes_of(trouble)
+    nodes, packets = nodes_of(trouble), FakePackets(trouble)
     links = {
-        (source, target): FakeLink(source, target, trouble, nodes[target])
+        (source, target): FakeLink(source, target, trouble, nodes[target], packets=packets)
         for source in (*NAMES, CLIENTS)
         for target in NAMES
         if source != target
@@ -429,7 +572,7 @@ def mesh() -> FakeMesh:
         client = FakeClient(name.replace("fake", "client"), trouble, everybody=load)
         load[client.name] = client
     disks = {name: FakeDisk(f"disk of {name}", trouble, nodes[name]) for name in NAMES}
-    return FakeMesh(nodes, trouble, links=links, load=load, disks=disks)
+    return FakeMesh(nodes, trouble, links=links, load=load, packets=packets, disks=disks)
 
 
 def plain() -> FakeCluster:
@@ -452,8 +595,8 @@ class FakeRig:
 
 
 SAMPLES = {
-    "target": "fake-1,fake-2", "duration": "100ms", "size": "64KiB", "rate": "10/s",
-    "settings": {}, "int": 1,
+    "target": "fake-1,fake-2", "target | null": "fake-1,fake-2",
+    "duration": "100ms", "size": "64KiB", "rate": "10/s", "settings": {}, "int": 1,
     "client": "fake-1,fake-2", "producer": "fake-1,fake-2", "consumer": "fake-1,fake-2",
     "float": 0.5, "bool": False, "str": "text",
 }  # fmt: skip
@@ -465,7 +608,7 @@ def sample(cls: type[Any], **given: object) -> Any:
     values = {
         each.key: SAMPLES.get(each.type, each.type.partition(" | ")[0])
         for each in shape(cls).parameters()
-        if each.default is None
+        if each.default is None or each.key in shape(cls).target_keys
     }
     built = shape(cls).build({**values, **given})
     assert isinstance(built, cls), built

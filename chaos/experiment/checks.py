@@ -20,6 +20,7 @@ from chaos.spi import (
     NeedsDisk,
     Transacts,
     Volume,
+    contested,
 )
 from chaos.targets import client_names, client_problem, parse_target, target_problem
 
@@ -87,7 +88,8 @@ def overlap_flaws(steps: Mapping[int, Step]) -> Iterator[Flaw]:
     """Two faults that take hold of the same thing at once, as far as their spelling tells."""
     for (one, a), (other, b) in combinations(sorted(steps.items()), 2):
         claims = b.fault.claims
-        if not (a.at_s < b.until_s and b.at_s < a.until_s and a.fault.claims == claims):
+        at_once = a.at_s < b.until_s and b.at_s < a.until_s
+        if not at_once or not contested(a.fault.claims, claims):
             continue
         stream = {"the stream"} if claims in OF_THE_STREAM else set()
         if shared := stream or _aims(a.fault) & _aims(b.fault):

@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import combinations
 from random import Random
 
 from chaos.errors import HealError, UsageError
 from chaos.experiment import Experiment, Step
-from chaos.guard import Guard, Stage, holds_nodes
+from chaos.guard import Guard, Stage
 from chaos.history.events import EventLog
 from chaos.recorded import fields_of
-from chaos.spi import OF_THE_STREAM, Cluster, View
+from chaos.spi import OF_THE_STREAM, Cluster, View, contested, holds_down
 from chaos.targets import client_names, parse_target, resolve, resolve_clients
 from chaos.timing import now_ns
 from chaos.undo import UndoLog
@@ -78,18 +79,13 @@ class Schedule:
         for _, guard in self._guards.values():
             guard.plan(rig, rig.random)
         steps = list(self._guards.values())
-        for number, (step, guard) in enumerate(steps):
-            for other, another in steps[number + 1 :]:
-                claims = step.fault.claims
-                both = set(guard.injection.nodes) & set(another.injection.nodes)
-                if claims in OF_THE_STREAM:
-                    both = {"the stream"}
-                same = claims == other.fault.claims
-                if both and same and step.at_s < other.until_s and other.at_s < step.until_s:
-                    raise UsageError(
-                        f"{step.id} and {other.id} overlap in time and would both act on the "
-                        f"{claims} of {', '.join(sorted(both))}: move one of them"
-                    )
+        for (step, guard), (other, another) in combinations(steps, 2):
+            both = _met(guard, another)
+            if both and step.at_s < other.until_s and other.at_s < step.until_s:
+                raise UsageError(
+                    f"{step.id} and {other.id} overlap in time and would both act on the "
+                    f"{step.fault.claims} of {', '.join(sorted(both))}: move one of them"
+                )
 
     def start(self, cluster: Cluster, start_ns: int) -> None:
         """Let each fault wait for its time, counted from `start_ns`."""
@@ -143,6 +139,18 @@ class Schedule:
         return [guard for _, guard in self._guards.values() if guard is not own]
 
 
+def _met(one: Guard, other: Guard) -> set[str]:
+    """What two faults would both take hold of."""
+    if not contested(one.fault.claims, other.fault.claims):
+        return set()
+    if one.fault.claims in OF_THE_STREAM:
+        return {"the stream"}
+    a, b = one.injection, other.injection
+    if a.holds and b.holds:
+        return set(a.holds) & set(b.holds)
+    return set(a.nodes) & set(b.nodes)
+
+
 @dataclass(frozen=True)
 class _Held(Set[str]):
     """The nodes that other faults hold down, asked anew each time: a heal may take a while."""
@@ -151,7 +159,7 @@ class _Held(Set[str]):
 
     def _now(self) -> set[str]:
         on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED}
-        holding = [g for g in self.others if g.stage in on and holds_nodes(g.fault)]
+        holding = [g for g in self.others if g.stage in on and holds_down(g.fault.claims)]
         return {name for guard in holding for name in guard.injection.nodes}
 
     def __contains__(self, name: object) -> bool:

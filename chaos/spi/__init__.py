@@ -108,6 +108,9 @@ from chaos.spi.cluster import (
     Command as Command,
 )
 from chaos.spi.cluster import (
+    CpuUse as CpuUse,
+)
+from chaos.spi.cluster import (
     Foresees as Foresees,
 )
 from chaos.spi.cluster import (
@@ -117,16 +120,10 @@ from chaos.spi.cluster import (
     Launch as Launch,
 )
 from chaos.spi.cluster import (
-    Link as Link,
-)
-from chaos.spi.cluster import (
     Loaded as Loaded,
 )
 from chaos.spi.cluster import (
     Member as Member,
-)
-from chaos.spi.cluster import (
-    Meshed as Meshed,
 )
 from chaos.spi.cluster import (
     Node as Node,
@@ -139,6 +136,9 @@ from chaos.spi.cluster import (
 )
 from chaos.spi.cluster import (
     Port as Port,
+)
+from chaos.spi.cluster import (
+    Rationed as Rationed,
 )
 from chaos.spi.cluster import (
     Runtime as Runtime,
@@ -168,7 +168,13 @@ from chaos.spi.fault import (
     OF_THE_STREAM as OF_THE_STREAM,
 )
 from chaos.spi.fault import (
+    WHOLE_NODE as WHOLE_NODE,
+)
+from chaos.spi.fault import (
     ChecksBroker as ChecksBroker,
+)
+from chaos.spi.fault import (
+    ChecksRuntime as ChecksRuntime,
 )
 from chaos.spi.fault import (
     Effect as Effect,
@@ -190,6 +196,42 @@ from chaos.spi.fault import (
 )
 from chaos.spi.fault import (
     Rig as Rig,
+)
+from chaos.spi.fault import (
+    contested as contested,
+)
+from chaos.spi.fault import (
+    holds_down as holds_down,
+)
+from chaos.spi.links import (
+    BOTH as BOTH,
+)
+from chaos.spi.links import (
+    DOWNSTREAM as DOWNSTREAM,
+)
+from chaos.spi.links import (
+    UPSTREAM as UPSTREAM,
+)
+from chaos.spi.links import (
+    Link as Link,
+)
+from chaos.spi.links import (
+    Losses as Losses,
+)
+from chaos.spi.links import (
+    Lossy as Lossy,
+)
+from chaos.spi.links import (
+    Meshed as Meshed,
+)
+from chaos.spi.links import (
+    Packets as Packets,
+)
+from chaos.spi.links import (
+    Way as Way,
+)
+from chaos.spi.links import (
+    Witness as Witness,
 )
 from chaos.spi.verdict import (
     ANOMALY_LIMIT as ANOMALY_LIMIT,

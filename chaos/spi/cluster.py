@@ -78,46 +78,28 @@ class Cluster(Protocol):
         """Write what each broker logged so far to `directory/<node>.log`."""
 
 
-class Link(Protocol):
-    """The way of the bytes from `source`, who connects, to `target`; the answers use it as well.
-
-    What is imposed on a link has a name, so that each fault lifts only its own. `impose` replaces
-    what has the same name; `lift` of a name that is not there does nothing.
-    """
-
-    @property
-    def source(self) -> str:
-        """A node, or CLIENTS."""
-
-    @property
-    def target(self) -> str:
-        """A node."""
-
-    def impose(self, name: str, kind: str, **attributes: float) -> None:
-        """Put a Toxiproxy toxic of this kind on both directions of the link.
-
-        Kinds and attributes are Toxiproxy's (`latency`: latency, jitter in ms; `bandwidth`: rate in
-        KB/s; ...), see its README, section "Toxics".
-        """
-
-    def lift(self, name: str) -> None:
-        """Take off what `impose` put there under this name."""
-
-    def imposed(self) -> frozenset[str]:
-        """The names of all that is imposed now, as the proxy itself reports it."""
-
-    def probe(self, timeout_s: float) -> Mapping[str, float | None]:
-        """Port name -> seconds until a ping in that port's protocol was answered through the link;
-        None: no byte came back."""
-
-
 @runtime_checkable
-class Meshed(Protocol):
-    """Ability of a Cluster: each directed link can be disturbed on its own."""
+class Rationed(Protocol):
+    """Ability of a Node: its processor time can be limited. All raise ClusterError."""
 
-    @property
-    def links(self) -> Mapping[tuple[str, str], Link]:
-        """By (source, target): every ordered pair of nodes, and (CLIENTS, node)."""
+    def limit_cpu(self, cores: float) -> None:
+        """From now on at most so many cores' time; 0: as much as there is. Of a node that runs."""
+
+    def cpu_limit(self) -> float:
+        """What holds now, as the kernel tells it; 0: none, or no process."""
+
+    def cpu_used(self) -> CpuUse:
+        """What the process used so far."""
+
+
+@dataclass(frozen=True)
+class CpuUse:
+    """Seconds of processor time used, periods in which it wanted more than its limit (throttled),
+    and the moment (seconds, monotonic) at which this was true."""
+
+    used_s: float
+    throttled: int
+    at_s: float
 
 
 @runtime_checkable

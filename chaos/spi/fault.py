@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from chaos.spi.broker import Broker, View
-from chaos.spi.cluster import Cluster
+from chaos.spi.cluster import Cluster, Runtime
 from chaos.spi.words import Json
 
 
@@ -17,11 +17,13 @@ from chaos.spi.words import Json
 class Injection:
     """What a fault decided to do, complete enough to undo it from the disk.
 
-    `nodes` are the nodes, or clients, that it acts on; `data` is whatever else heal needs.
+    `nodes` are the nodes, or clients, that it acts on; `data` is whatever else heal needs. `holds`
+    is what it takes hold of where that is less than all of its nodes: ways of links.
     """
 
     nodes: tuple[str, ...]
     data: Json = field(default_factory=dict)
+    holds: tuple[str, ...] = ()
 
 
 class Presence(StrEnum):
@@ -88,13 +90,31 @@ OF_THE_STREAM = frozenset({"replicas", "leaders"})
 that claims the same may overlap with it, whatever their nodes are."""
 
 
+WHOLE_NODE = "node"
+"""What a fault claims that takes hold of all that a node has."""
+
+
+def contested(one: str, other: str) -> bool:
+    """Whether two faults with these claims fight when they meet on a node: the claims are the same,
+    one is a part of the other ("network.delay" of "network"), or one is WHOLE_NODE."""
+    if one in OF_THE_STREAM or other in OF_THE_STREAM or "client" in (one, other):
+        return one == other
+    parts = one.startswith(f"{other}.") or other.startswith(f"{one}.")
+    return one == other or parts or WHOLE_NODE in (one, other)
+
+
+def holds_down(claims: str) -> bool:
+    """Whether such a fault may keep a node down, so that nobody else should start it."""
+    return claims not in OF_THE_STREAM and claims.partition(".")[0] != "network"
+
+
 class Fault(Protocol):
     """One kind of failure. The engine calls plan, inject, in_effect, heal, in_effect.
 
     `claims` names what it takes hold of on each of its nodes ("process", "network", "disk"), or of
     the stream (OF_THE_STREAM): two faults that overlap in time may not claim the same thing of the
-    same node or stream. "client" is for those that act on clients of the load (Loaded) instead of
-    nodes.
+    same node or stream; see `contested`. "client" is for those that act on clients of the load
+    (Loaded) instead of nodes.
     """
 
     claims: ClassVar[str]
@@ -125,6 +145,14 @@ class Momentary(Protocol):
 
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Measure what is left of it: NONE when everything is as it should be afterwards."""
+
+
+@runtime_checkable
+class ChecksRuntime(Protocol):
+    """Ability of a Fault: it can tell before anything starts that a runtime is not up to it."""
+
+    def runtime_problem(self, runtime: Runtime) -> str:
+        """Why it cannot be done there; empty: it can."""
 
 
 @runtime_checkable

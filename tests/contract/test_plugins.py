@@ -138,8 +138,8 @@ def test_it_has_a_target_and_says_what_it_takes_hold_of(name: str) -> None:
     cls = load("faults", name)
     assert shape(cls).target_keys or cls.claims == "leaders"  # all of a stream has no target
     assert cls.claims in {
-        "process", "network", "disk", "clock", "memory", "cpu", "client", "replicas", "leaders",
-        "node",
+        "process", "network", "network.delay", "network.rate", "node", "disk", "clock", "memory",
+        "cpu", "client", "replicas", "leaders",
     }  # fmt: skip
     assert name == name.lower()
     assert name.count(".") == 1
@@ -185,7 +185,7 @@ def test_measuring_only_looks(name: str) -> None:
 def acts(cluster: FakeMesh) -> list[list[str]]:
     acting = (
         *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(),
-        *cluster.disks.values(), cluster.broker,
+        *cluster.disks.values(), cluster.broker, cluster.packets,
     )  # fmt: skip
     return [each.acts[:] for each in acting]
 

@@ -12,7 +12,7 @@ import pytest
 from chaos.errors import ClusterError
 from chaos.spi import Volume
 from chaos_adapters.runtimes import disks
-from chaos_adapters.runtimes.docker import Docker, _put_on_disks
+from chaos_adapters.runtimes.docker import Docker
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_volumes_of_a_cluster_are_its_disks(tmp_path: Path) -> None:
     about = '{"size": 400000000, "filesystem": "ext4", "devices": {"kafka-1": "/dev/loop7"}}'
     (tmp_path / "disks.json").write_text(about)
     document: dict[str, Any] = {"volumes": {"kafka-1": {"labels": {}}}}
-    _put_on_disks(document, tmp_path)
+    disks.put(document, tmp_path)
     assert document["volumes"]["kafka-1"]["driver_opts"] == {
         "type": "ext4", "device": "/dev/loop7", "o": "errors=remount-ro",
     }  # fmt: skip

@@ -16,11 +16,11 @@ import pytest
 
 from chaos import guard as guard_module
 from chaos.errors import ClusterError, DeadlineExceeded, FaultError, HealError
-from chaos.guard import Guard, Stage, heal_entry, holds_nodes
+from chaos.guard import Guard, Stage, heal_entry
 from chaos.history.events import EventLog
 from chaos.plugin import shape
 from chaos.registry import load, names
-from chaos.spi import Cluster, Effect, Injection, Json, NodeState, Presence, Rig
+from chaos.spi import Cluster, Effect, Injection, Json, NodeState, Presence, Rig, holds_down
 from chaos.timing import Interrupted, wait_until
 from chaos.undo import Entry, UndoLog
 from chaos_adapters.faults import broker_reassign, process, process_restart
@@ -184,7 +184,7 @@ class Walk:
         self.done["crashed"] += 1
         pending = UndoLog(self.directory / "undo").pending()
         for position, entry in enumerate(pending):
-            later = [each for each in pending[position + 1 :] if holds_nodes(each.build())]
+            later = [each for each in pending[position + 1 :] if holds_down(each.build().claims)]
             held = {node for other in later for node in other.nodes}
             self._heal_entry(entry, held)
 
@@ -204,7 +204,7 @@ class Walk:
     def _held(self, own: Guard) -> set[str]:
         on = {Stage.RECORDED, Stage.INJECTED, Stage.PROVED, Stage.UNPROVED, Stage.FAILED}
         others = [guard for guard in self.lives.values() if guard is not own and guard.stage in on]
-        holding = [guard for guard in others if holds_nodes(guard.fault)]
+        holding = [guard for guard in others if holds_down(guard.fault.claims)]
         return {node for guard in holding for node in guard.injection.nodes}
 
     # --------------------------------------------------------------------------- what must hold

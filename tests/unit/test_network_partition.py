@@ -8,7 +8,7 @@ import pytest
 
 from chaos.errors import ClusterError, FaultError
 from chaos.spi import CLIENTS, Effect, Injection, NodeState, Presence
-from chaos_adapters.faults.network_partition import NAME, Partition
+from chaos_adapters.faults.network_partition import Partition
 from tests.rig import NAMES, FakeMesh, FakeRig, mesh, plain
 
 Pair = tuple[str, str]
@@ -25,16 +25,18 @@ def planned(cluster: FakeMesh, *nodes: str, parted_from: str = "both") -> Inject
 
 
 def cut(injection: Injection) -> set[Pair]:
-    return {(source, target) for source, target in injection.data["cut"]}
+    """The links on which it cuts anything."""
+    ways = [(source, target) for source, target in injection.data["ways"]]
+    return {pair for pair in (*ways, *(way[::-1] for way in ways)) if pair[1] != CLIENTS}
 
 
 def look(cluster: FakeMesh, injection: Injection) -> Effect:
-    return Partition("").in_effect(cluster, injection)
+    return Partition("fake-1").in_effect(cluster, injection)
 
 
 def on(cluster: FakeMesh, *nodes: str) -> Injection:
     injection = planned(cluster, *nodes)
-    Partition("").inject(cluster, injection)
+    Partition("fake-1").inject(cluster, injection)
     return injection
 
 
@@ -69,7 +71,7 @@ def test_planning_changes_nothing_and_its_decision_can_be_written_down(cluster: 
     injection = planned(cluster, "fake-1")
     assert cluster.left_on == []
     assert not any(link.acts for link in cluster.links.values())
-    assert all(isinstance(pair, list) for pair in injection.data["cut"])
+    assert all(isinstance(pair, list) for pair in injection.data["ways"])
 
 
 def test_a_border_that_no_link_crosses_cannot_be_cut(cluster: FakeMesh) -> None:
@@ -97,13 +99,13 @@ def test_a_life_of_a_partition(cluster: FakeMesh) -> None:
     """Not there, wholly there with figures, wholly gone."""
     injection = planned(cluster, "fake-1")
     assert look(cluster, injection).presence is Presence.NONE
-    Partition("").inject(cluster, injection)
+    Partition("fake-1").inject(cluster, injection)
     effect = look(cluster, injection)
     assert effect.presence is Presence.FULL
     assert effect.figures == {
         "links cut": 5, "cut links that answer": 0, "other links": 4, "other links that answer": 4,
     }  # fmt: skip
-    Partition("").heal(cluster, injection)
+    Partition("fake-1").heal(cluster, injection)
     assert look(cluster, injection).presence is Presence.NONE
     assert cluster.left_on == []
 
@@ -112,7 +114,9 @@ def test_nothing_is_closed_at_the_heal(cluster: FakeMesh) -> None:
     """A latency of a day holds the bytes back; Toxiproxy's `timeout` would close connections."""
     injection = on(cluster, "fake-1")
     for pair in cut(injection):
-        assert cluster.links[pair].toxics == {NAME: ("latency", {"latency": 86_400_000})}
+        assert cluster.links[pair].toxics == {
+            injection.data["name"]: ("latency", {"latency": 86_400_000})
+        }
 
 
 @pytest.mark.parametrize("ports", [{"inner"}, {"inner", "outer"}])
@@ -155,7 +159,7 @@ def test_links_that_another_fault_disturbs_do_not_count(cluster: FakeMesh) -> No
     assert effect.presence is Presence.FULL
     assert effect.figures["other links"] == 3
     cluster.links["fake-1", "fake-2"].impose("slow", "latency", latency=1)
-    Partition("").heal(cluster, injection)
+    Partition("fake-1").heal(cluster, injection)
     assert set(other.toxics) == set(cluster.links["fake-1", "fake-2"].toxics) == {"slow"}
 
 
@@ -171,7 +175,7 @@ def test_a_target_that_does_not_run_proves_nothing(cluster: FakeMesh, state: Nod
     assert effect.figures["other links"] == 2
     for (_, target), link in cluster.links.items():
         assert link.probes - before[link.source, link.target] == (target != "fake-3")
-    Partition("").heal(cluster, injection)
+    Partition("fake-1").heal(cluster, injection)
     assert look(cluster, injection).presence is Presence.NONE
 
 
@@ -179,8 +183,8 @@ def test_a_cut_that_is_still_imposed_on_a_dead_target_is_not_gone(cluster: FakeM
     """What cannot be pinged is at least looked up."""
     injection = on(cluster, "fake-1")
     cluster.nodes["fake-3"].now = NodeState.DEAD
-    Partition("").heal(cluster, injection)
-    cluster.links["fake-1", "fake-3"].impose(NAME, "latency", latency=86_400_000)
+    Partition("fake-1").heal(cluster, injection)
+    cluster.links["fake-1", "fake-3"].impose(injection.data["name"], "latency", latency=86_400_000)
     assert look(cluster, injection).presence is Presence.PARTIAL
 
 
@@ -190,18 +194,18 @@ def test_healing_after_none_half_or_all_of_it_and_again(cluster: FakeMesh) -> No
     for moments in range(11):
         cluster.trouble.arm(moments)
         try:
-            Partition("").inject(cluster, injection)
+            Partition("fake-1").inject(cluster, injection)
         except ClusterError:
             assert moments < 10
         cluster.trouble.disarm()
         for _ in range(2):
-            Partition("").heal(cluster, injection)
+            Partition("fake-1").heal(cluster, injection)
             assert cluster.left_on == []
 
 
 def test_a_link_that_answers_slowly_after_the_heal_is_not_yet_gone(cluster: FakeMesh) -> None:
     """Gone means that bytes cross every link that was cut."""
     injection = on(cluster, "fake-1")
-    Partition("").heal(cluster, injection)
+    Partition("fake-1").heal(cluster, injection)
     cluster.links["fake-1", "fake-2"].broken = {"outer"}
     assert look(cluster, injection).presence is Presence.PARTIAL

@@ -251,7 +251,8 @@ def test_many_servers_are_talked_to_at_once(fake: Fake) -> None:
 
 def link(fake: Fake, *names: str) -> DockerLink:
     routes = tuple((Port(name, 1, "peers", b"?"), f"{name}.inner", "127.0.0.1:1") for name in names)
-    return DockerLink("x", "y", Pod(fake.server_port, 0, 0), routes)
+    pod = Pod(fake.server_port, 0, 0)
+    return DockerLink("x", "y", pod, routes, pod)
 
 
 def test_a_link_has_its_toxics_on_every_port_and_in_both_directions(fake: Fake) -> None:
@@ -340,7 +341,8 @@ def test_a_real_link_is_cut_and_heals_on_the_same_connection(real: tuple[Server,
     """Silent while it is cut; what was sent meanwhile arrives at the heal, nothing is closed."""
     _, pod = real
     port = Port("inner", 1, "peers", b"?")
-    found = DockerLink("x", "y", pod, ((port, "a.inner", f"127.0.0.1:{pod.client}"),))
+    routes = ((port, "a.inner", f"127.0.0.1:{pod.client}"),)
+    found = DockerLink("x", "y", pod, routes, pod)
     assert found.probe(5.0)["inner"] is not None
     with socket.create_connection(("127.0.0.1", pod.client), 5) as connection:
         connection.settimeout(5)

@@ -1,9 +1,8 @@
-"""`network.partition`: nothing gets through between a node and others, until heal."""
+"""`network.partition`: nothing gets through between parts of the cluster, until heal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, ClassVar, Literal
@@ -13,116 +12,129 @@ from pydantic import Field
 from chaos.errors import FaultError
 from chaos.spi import (
     CLIENTS,
+    Broker,
     Cluster,
     Effect,
     Injection,
     Link,
-    Meshed,
-    NodeState,
     Presence,
     Rig,
     Target,
+    Way,
 )
-
-NAME = "partition"
-_DAY_MS = 86_400_000
-_ANSWER_WITHIN_S = 0.5
+from chaos_adapters.faults.links import (
+    From,
+    How,
+    all_carry,
+    around,
+    cut,
+    cut_share,
+    existing,
+    injection_of,
+    links_of,
+    measure,
+    restore,
+)
+from chaos_adapters.faults.shapes import bridge, halves, majority_ring, parted
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Cuts the links of the target nodes; connections stay open and no byte arrives, both ways.
+    """Parts the cluster: no byte arrives over the links between its parts, until heal.
 
-    Nothing is closed or refused, as with a pulled cable; what was sent meanwhile arrives at heal,
-    on the same connections. Needs links, so the Docker runtime. Proof: a ping in the broker's
-    protocol is answered over every link that should carry and over none that is cut; after heal:
-    over all.
+    Who is parted from whom is said by one of `isolate` (these nodes from all others), `shape` and
+    `groups`. With `hang`, connections stay open and nothing is closed or refused, as with a pulled
+    cable; what was sent meanwhile arrives at heal, on the same connections. Needs links, so the
+    Docker runtime. Proof: a ping in the broker's protocol is answered over every link that should
+    carry and over none that is cut, by nodes that serve, and where one way is left, bytes arrive by
+    it; after heal: over all. What is cut lies below TLS.
     """
 
     claims: ClassVar[str] = "network"
     needs_links: ClassVar[bool] = True
 
-    isolate: Target
+    isolate: Target | None = None
     """The nodes to cut off; several of them still reach each other."""
-    parted_from: Annotated[Literal["peers", "clients", "both"], Field(alias="from")] = "both"
-    """From whom: the other nodes, the clients, or both."""
+    parted_from: Annotated[From, Field(alias="from")] = "both"
+    """From whom: the other nodes, the clients, or both. With a shape, clients lose the smaller one
+    of two halves, and no node of a ring or a bridge."""
+    one_way: Literal["in", "out"] | None = None
+    """Cuts only what the isolated nodes get, or only what they send."""
+    shape: Literal["halves", "majority_ring", "bridge"] | None = None
+    """Two halves that do not see each other; a ring, in which each node sees a majority and no two
+    the same one (from 4 nodes on); or two halves that see each other only by way of one node."""
+    among: Target = "all"
+    """The nodes that a shape is made of; all others see all of them."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Lists of nodes that see only those of their own list; `clients` may stand in one."""
+    how: How = "hang"
+    """Bytes are held back until heal; connections over which bytes go are closed, and new ones too;
+    or packets are dropped (by packet rules in the pods), so that not even a connection is made."""
 
-    def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
-        """All links that cross the border, and all must carry now."""
-        nodes = rig.resolve(self.isolate)
-        links = _links(rig.cluster)
-        cut = [pair for pair in links if self._crosses(pair, nodes)]
-        if not cut:
+    def __post_init__(self) -> None:
+        """One of three says who is parted."""
+        if sum(map(bool, (self.isolate, self.shape, self.groups))) != 1:
+            raise ValueError("needs one of isolate, shape and groups")
+        if self.one_way and (not self.isolate or self.how == "reset"):
+            raise ValueError("one_way goes with isolate, and not with `how: reset`, which closes")
+        named = [name for group in self.groups for name in group]
+        if self.groups and (len(self.groups) < 2 or len(named) != len(set(named))):
+            raise ValueError("groups are two lists or more, and no name is in two of them")
+
+    def broker_problem(self, broker: Broker) -> str:
+        """Names that no node has."""
+        known = [CLIENTS, *(member.name for member in broker.members())]
+        strangers = [name for group in self.groups for name in group if name not in known]
+        if strangers:
+            return f"groups name {', '.join(strangers)}; there are {', '.join(known)}"
+        return ""
+
+    def plan(self, rig: Rig, random: Random) -> Injection:
+        """All links that cross a border, and all must carry now."""
+        links = links_of(rig.cluster)
+        nodes, ways = self._decide(rig, links, random)
+        if not ways:
             raise FaultError(f"no link leads from {', '.join(nodes)} to {self.parted_from}")
-        if broken := sorted(pair for pair, share in _probe(links, cut).items() if share < 1):
-            raise FaultError(f"links that do not carry everything even now: {_told(broken)}")
-        return Injection(nodes, {"cut": [list(pair) for pair in cut]})
+        all_carry(rig.cluster, ways)
+        return injection_of("partition", nodes, ways, random)
 
-    def _crosses(self, pair: tuple[str, str], nodes: tuple[str, ...]) -> bool:
-        source, target = pair
-        if source == CLIENTS:
-            return self.parted_from != "peers" and target in nodes
-        return self.parted_from != "clients" and (source in nodes) != (target in nodes)
+    def _decide(
+        self, rig: Rig, links: Mapping[Way, Link], random: Random
+    ) -> tuple[tuple[str, ...], list[Way]]:
+        if self.isolate:
+            nodes = rig.resolve(self.isolate)
+            return nodes, around(links, nodes, self.parted_from, self.one_way or "both")
+        if self.groups:
+            named = [name for group in self.groups for name in group]
+            nodes, pairs = tuple(n for n in named if n != CLIENTS), parted(self.groups)
+        else:
+            nodes = rig.resolve(self.among)
+            pairs = self._unseen(random.sample(nodes, len(nodes)))
+        return nodes, [way for way in existing(links) if way in pairs or way[::-1] in pairs]
+
+    def _unseen(self, order: Sequence[str]) -> list[Way]:
+        """Who does not see whom, nodes standing in this order."""
+        if self.shape == "bridge":
+            return bridge(order)
+        if self.shape == "majority_ring":
+            return majority_ring(order)
+        fewer, more = halves(order)
+        peers = [] if self.parted_from == "clients" else parted([fewer, more])
+        return peers + ([] if self.parted_from == "peers" else parted([[CLIENTS], fewer]))
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
-        """A latency of a day: unlike Toxiproxy's `timeout`, taking it off closes no connection."""
-        links = _links(cluster)
-        for pair in _cut(injection):
-            links[pair].impose(NAME, "latency", latency=_DAY_MS)
+        """On every way that is to be cut."""
+        cut(cluster, injection, self.how)
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
-        """Ping over every link whose target runs, all at once; a dead one proves nothing."""
-        links, cut = _links(cluster), set(_cut(injection))
-        running = {n.name for n in cluster.nodes.values() if n.state() is NodeState.RUNNING}
-        imposed = {pair: link.imposed() for pair, link in links.items()}
-        carried = _probe(links, [pair for pair in links if pair[1] in running])
-        severed = [carried[pair] for pair in carried if pair in cut]
-        others = [carried[pair] for pair in carried if pair not in cut and not imposed[pair]]
-        figures = {
-            "links cut": len(cut),
-            "cut links that answer": sum(share > 0 for share in severed),
-            "other links": len(others),
-            "other links that answer": sum(share == 1 for share in others),
-        }
-        on = sum(NAME in imposed[pair] for pair in cut)
-        silent = bool(severed) and not any(severed)
-        if on == len(cut) and silent and all(share == 1 for share in others):
-            return Effect(Presence.FULL, figures)
-        gone = not on and all(share == 1 for share in severed)
-        return Effect(Presence.NONE if gone else Presence.PARTIAL, figures)
+        """Ping over every link whose target serves, all at once."""
+        crossing = measure(cluster, injection, self.how)
+        on = cut_share(cluster, injection, self.how)
+        if on == 1 and crossing.silent and crossing.others_carry:
+            return Effect(Presence.FULL, crossing.figures)
+        gone = not on and crossing.whole
+        return Effect(Presence.NONE if gone else Presence.PARTIAL, crossing.figures)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
-        """Take it off every link. All at once, as Toxiproxy answers only when the bytes that the
-        toxic held have gone on, which takes up to a second each."""
-        links, cut = _links(cluster), _cut(injection)
-        with ThreadPoolExecutor(max(1, len(cut))) as pool:
-            list(pool.map(lambda pair: links[pair].lift(NAME), cut))
-
-
-def _links(cluster: Cluster) -> Mapping[tuple[str, str], Link]:
-    if not isinstance(cluster, Meshed):
-        raise FaultError("this runtime has no hold of links; use --runtime docker")
-    return cluster.links
-
-
-def _cut(injection: Injection) -> list[tuple[str, str]]:
-    return [(source, target) for source, target in injection.data["cut"]]
-
-
-def _probe(
-    links: Mapping[tuple[str, str], Link], pairs: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], float]:
-    """The share of each link's ports that answer. All at once, as a cut one takes its time."""
-    wanted = list(pairs)
-    if not wanted:
-        return {}
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        answers = pool.map(lambda pair: links[pair].probe(_ANSWER_WITHIN_S), wanted)
-        return {
-            pair: sum(seconds is not None for seconds in found.values()) / len(found)
-            for pair, found in zip(wanted, answers, strict=True)
-        }
-
-
-def _told(pairs: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{source} -> {target}" for source, target in pairs)
+        """Take it off every way."""
+        restore(cluster, injection, self.how)

@@ -165,6 +165,14 @@ def options(volume: Volume, device: str) -> Json:
     return {**made, "o": "errors=remount-ro"} if volume.filesystem == "ext4" else made
 
 
+def put(document: Json, directory: Path) -> None:
+    """The volumes of a Compose file become the disks that were made."""
+    made = read(directory)
+    assert made
+    for name, device in made[1].items():
+        document["volumes"][name]["driver_opts"] = options(made[0], device)
+
+
 def left() -> Mapping[str, Sequence[str]]:
     """Cluster -> its devices, of all clusters on this machine."""
     found: dict[str, list[str]] = {}

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -27,13 +28,14 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, Json, NodeState, Runtime, Volume
+from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState, Runtime, Volume
 from chaos.timing import wait_until
 from chaos_adapters.runtimes import disks
+from chaos_adapters.runtimes.clusters import DiskedCluster, DockerCluster
 from chaos_adapters.runtimes.daemon import LABEL, daemon
 from chaos_adapters.runtimes.disks import DockerDisk
 from chaos_adapters.runtimes.marks import MARK, kill_marked
-from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
+from chaos_adapters.runtimes.mesh import Pod, links_of
 from chaos_adapters.runtimes.pods import (
     compose_document,
     dump_yaml,
@@ -47,6 +49,7 @@ _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
 _FROZEN_WITHIN_S = 10.0
 _NOT_FROZEN = "unable to freeze"
+_CPU_PERIOD_US = 100_000
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
@@ -158,6 +161,28 @@ class DockerNode:
             raise ClusterError(f"{argv[0]} in {self.name} ended with {done.exit_code}: {said}")
         return (out or b"").decode(errors="replace")
 
+    def limit_cpu(self, cores: float) -> None:
+        """The quota of its control group, which the daemon sets in either version of them. It keeps
+        the last one that was set: 0 would change nothing, -1 is none."""
+        with daemon(f"processors of {self.name}") as client:
+            quota = round(cores * _CPU_PERIOD_US) or -1
+            self._container(client).update(cpu_period=_CPU_PERIOD_US, cpu_quota=quota)
+
+    def cpu_limit(self) -> float:
+        """As the daemon has it on record and gives it to every start of the container."""
+        with daemon(f"processors of {self.name}") as client:
+            told = self._container(client).attrs["HostConfig"]
+        quota, period = told.get("CpuQuota") or 0, told.get("CpuPeriod") or _CPU_PERIOD_US
+        return float(max(quota, 0) / period or (told.get("NanoCpus") or 0) / 1e9)
+
+    def cpu_used(self) -> CpuUse:
+        """From its control group."""
+        with daemon(f"processors of {self.name}") as client:
+            container = self._container(client)
+            told = client.api.stats(container.id, stream=False, one_shot=True)["cpu_stats"]
+        held = told.get("throttling_data", {}).get("throttled_periods", 0)
+        return CpuUse(told["cpu_usage"]["total_usage"] / 1e9, held, time.monotonic())
+
     def log_tail(self, lines: int) -> list[str]:
         """The end of the container's output."""
         with daemon(f"log of {self.name}") as client:
@@ -185,36 +210,6 @@ class DockerNode:
 
 
 @dataclass(frozen=True)
-class DockerCluster:
-    """Pods and the mesh of links between them."""
-
-    id: str
-    nodes: Mapping[str, DockerNode]
-    clients: Mapping[str, Address]
-    links: Mapping[tuple[str, str], DockerLink]
-
-    def save_logs(self, directory: Path) -> None:
-        """What each broker wrote."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for node in self.nodes.values():
-            node.write_log(directory / f"{node.name}.log")
-
-
-@dataclass(frozen=True)
-class DiskedCluster(DockerCluster):
-    """The same, spi.Disked."""
-
-    disks: Mapping[str, DockerDisk]
-
-    def lose_power(self, nodes: Sequence[str], mark: str) -> float:
-        """By one process, which shuts one file system down after the other."""
-        devices = [self.disks[name].device for name in nodes]
-        agent = self.disks[nodes[0]].agent
-        lost = disks.command(agent, "lose_power", devices=devices, mark=mark)
-        return float(lost["within"])
-
-
-@dataclass(frozen=True)
 class Docker:
     """Containers on this machine's Docker: every fault, every system.
 
@@ -223,6 +218,8 @@ class Docker:
     """
 
     meshed: ClassVar[bool] = True
+    rations: ClassVar[bool] = True
+    """Whether its nodes are spi.Rationed."""
 
     _volume: Volume | None = field(default=None, init=False)
     """The disk that each node of a new cluster gets: no parameter, as every runtime is asked for it
@@ -275,7 +272,7 @@ class Docker:
         document = compose_document(cluster_id, broker, directory, pods)
         if self._volume:
             disks.make(cluster_id, directory, self._volume, list(pods))
-            _put_on_disks(document, directory)
+            disks.put(document, directory)
         (directory / "compose.yaml").write_text(dump_yaml(document))
         _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
         return self.attach(broker, directory)
@@ -340,14 +337,6 @@ class Docker:
         for owner, devices in disks.left().items():
             found.setdefault(owner, []).extend(f"disk {device}" for device in devices)
         return found
-
-
-def _put_on_disks(document: Json, directory: Path) -> None:
-    """The volumes of a Compose file become the disks that were made."""
-    made = disks.read(directory)
-    assert made
-    for name, device in made[1].items():
-        document["volumes"][name]["driver_opts"] = disks.options(made[0], device)
 
 
 def _remove_containers(client: docker.DockerClient, mark: Mapping[str, str]) -> None:

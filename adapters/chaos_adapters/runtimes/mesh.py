@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
-from chaos.spi import CLIENTS, Address, Member, Port
+from chaos.spi import BOTH, CLIENTS, DOWNSTREAM, UPSTREAM, Address, Member, Port
+from chaos_adapters.runtimes.pings import OpenConnection, flow, ping, reaches, witness
 from chaos_adapters.runtimes.toxiproxy import Server
 
 CLIENT_PROXY, PROBE_PROXY = 9095, 9096
 """Ports on which every pod's Toxiproxy listens for clients and for probes."""
 _LOOPBACK = "127.0.0.1"
-_STREAMS = ("upstream", "downstream")
+_STREAMS = (UPSTREAM, DOWNSTREAM)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,28 @@ def _probe_lock(pod: Pod) -> threading.Lock:  # noqa: ARG001 - one lock a pod, b
 
 @dataclass(frozen=True)
 class DockerLink:
-    """spi.Link. `routes` are its ports with the proxy of each and where that listens in the pod;
-    the clients' link is published itself, so it needs no probe."""
+    """spi.Link. `routes` are its ports with the proxy of each and where that listens in the pod,
+    `home` is the target's pod; the clients' link is published itself, so it needs no probe."""
 
     source: str
     target: str
     pod: Pod
     routes: tuple[tuple[Port, str, str], ...]
+    home: Pod
 
     @property
     def _server(self) -> Server:
-        return Server(Address(_LOOPBACK, self.pod.api))
+        return self._at(self.pod)
 
-    def impose(self, name: str, kind: str, **attributes: float) -> None:
-        """On every port of the link, in both directions."""
+    @staticmethod
+    def _at(pod: Pod) -> Server:
+        return Server(Address(_LOOPBACK, pod.api))
+
+    def impose(self, name: str, kind: str, stream: str = BOTH, **attributes: float) -> None:
+        """On every port of the link."""
         for _, proxy, _ in self.routes:
-            for stream in _STREAMS:
-                self._server.add(proxy, f"{name}.{stream}", kind, stream, attributes)
+            for each in _STREAMS if stream == BOTH else (stream,):
+                self._server.add(proxy, f"{name}.{each}", kind, each, attributes)
 
     def lift(self, name: str) -> None:
         """From every port of the link."""
@@ -76,28 +84,57 @@ class DockerLink:
 
     def probe(self, timeout_s: float) -> Mapping[str, float | None]:
         """Ping each port."""
+        return {
+            port.name: seconds
+            for port, seconds in self._through(lambda number, port: ping(number, port, timeout_s))
+        }
+
+    def reaches(self, timeout_s: float) -> bool:
+        """One byte to each port."""
+        found = self._through(lambda number, port: reaches(number, port, timeout_s))
+        return all(arrived for _, arrived in found)
+
+    def serves(self, timeout_s: float) -> bool:
+        """Ping each port within the target's own pod."""
+        with _probe_lock(self.home):
+            for port, _, _ in self.routes:
+                self._at(self.home).redirect("probe", f"{self.target}:{port.number}")
+                if ping(self.home.probe, port, timeout_s) is None:
+                    return False
+        return True
+
+    @contextmanager
+    def witness(self, timeout_s: float) -> Iterator[OpenConnection]:
+        """As long as it lasts, nobody else measures from this pod."""
+        with self._first() as (number, port), witness(number, port, timeout_s) as found:
+            yield found
+
+    def flow(self, size: int, timeout_s: float) -> tuple[float, float]:
+        """Over the first port."""
+        with self._first() as (number, port):
+            return flow(number, port, size, timeout_s)
+
+    def _through(self, look: Callable[[int, Port], T]) -> list[tuple[Port, T]]:
+        """What is seen through each port of the link."""
         if self.source == CLIENTS:
-            ports = [port for port, _, _ in self.routes]
-            return {port.name: _ping(self.pod.client, port, timeout_s) for port in ports}
+            return [(port, look(self.pod.client, port)) for port, _, _ in self.routes]
         with _probe_lock(self.pod):
-            found = {}
+            found = []
             for port, _, listens in self.routes:
                 self._server.redirect("probe", listens)
-                found[port.name] = _ping(self.pod.probe, port, timeout_s)
+                found.append((port, look(self.pod.probe, port)))
             return found
 
-
-def _ping(number: int, port: Port, timeout_s: float) -> float | None:
-    """Seconds until the first byte of the answer came back through a published port."""
-    started = time.monotonic()
-    try:
-        with socket.create_connection((_LOOPBACK, number), timeout_s) as connection:
-            connection.settimeout(timeout_s)
-            connection.sendall(port.ping)
-            answered = bool(connection.recv(1))
-    except OSError:
-        return None
-    return time.monotonic() - started if answered else None
+    @contextmanager
+    def _first(self) -> Iterator[tuple[int, Port]]:
+        """A port of this machine that leads through the link, and whose it is."""
+        port, _, listens = self.routes[0]
+        if self.source == CLIENTS:
+            yield self.pod.client, port
+            return
+        with _probe_lock(self.pod):
+            self._server.redirect("probe", listens)
+            yield self.pod.probe, port
 
 
 def links_of(
@@ -116,10 +153,9 @@ def links_of(
                     for port in inner
                 )
                 pair = (source.name, target.name)
-                links[pair] = DockerLink(*pair, pods[source.name], routes)
+                links[pair] = DockerLink(*pair, pods[source.name], routes, pods[target.name])
         if outer:
             routes = tuple((port, "clients", "") for port in outer)
-            links[CLIENTS, target.name] = DockerLink(
-                CLIENTS, target.name, pods[target.name], routes
-            )
+            pod = pods[target.name]
+            links[CLIENTS, target.name] = DockerLink(CLIENTS, target.name, pod, routes, pod)
     return links
