@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from chaos.errors import ClusterError
-from chaos.spi import Address, Broker, Client, Cluster, Lossy, Meshed, Node, NodeState, View
+from chaos.spi import (
+    Address,
+    Broker,
+    Client,
+    Cluster,
+    Disked,
+    Lossy,
+    Meshed,
+    Node,
+    NodeState,
+    View,
+)
 
 _LOOK_S = 2.0
 
@@ -36,6 +47,9 @@ class Attached:
         ask `__getattr__`)."""
         if isinstance(self.cluster, Meshed):
             object.__setattr__(self, "links", self.cluster.links)
+        if isinstance(self.cluster, Disked):
+            object.__setattr__(self, "disks", self.cluster.disks)
+            object.__setattr__(self, "lose_power", self.cluster.lose_power)
         if isinstance(self.cluster, Lossy):
             object.__setattr__(self, "packets", self.cluster.packets)
         if self.workers is not None:

@@ -22,11 +22,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from chaos.attached import Attached
-from chaos.errors import ClusterError
+from chaos.errors import ClusterError, UsageError
 from chaos.files import write_whole
 from chaos.home import directories as directories
 from chaos.home import home as home
-from chaos.recorded import rebuild
+from chaos.machine import PLAIN, Machine
+from chaos.plugin import shape
+from chaos.recorded import fields_of, rebuild
 from chaos.registry import load
 from chaos.spi import Broker, Json, Runtime
 
@@ -39,7 +41,8 @@ def _chosen_images() -> dict[str, str]:
 @dataclass(frozen=True)
 class State:
     """What has to be known to find a cluster again. `broker` holds the plug-in's name and fields,
-    `images` the variables that chose container images when it was made."""
+    `machine` what nodes get of the place, `images` the variables that chose container images when
+    it was made."""
 
     id: str
     runtime: str
@@ -47,11 +50,12 @@ class State:
     keep: bool
     ready: bool = False
     images: dict[str, str] = field(default_factory=_chosen_images)
+    machine: Json = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """Equal for clusters that can stand in for each other."""
-        text = json.dumps([self.runtime, self.broker, self.images], sort_keys=True)
+        text = json.dumps([self.runtime, self.broker, self.images, self.machine], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -71,7 +75,11 @@ class Store:
     def runtime(self) -> Runtime:
         """The plug-in that runs it."""
         runtime: Runtime = load("runtimes", self.state.runtime)()
-        return runtime
+        machine = shape(Machine).build(self.state.machine)
+        if isinstance(machine, list):
+            flaws = ", ".join(flaw.what for flaw in machine)
+            raise UsageError(f"its machines on record do not fit this version: {flaws}")
+        return machine.on(runtime)
 
     def broker(self) -> Broker:
         """The plug-in that knows its system."""
@@ -141,7 +149,7 @@ def unlock(descriptor: int) -> None:
     os.close(descriptor)
 
 
-def create(runtime: str, broker: Json, keep: bool) -> Store:
+def create(runtime: str, broker: Json, keep: bool, machine: Machine = PLAIN) -> Store:
     """A new cluster's directory, locked; nothing is started yet. Raises ClusterError."""
     identity = secrets.token_hex(4)
     directory = home() / "clusters" / identity
@@ -154,7 +162,9 @@ def create(runtime: str, broker: Json, keep: bool) -> Store:
     held = lock(directory, 5)  # somebody's sweep may look into it just now
     if held is None:
         raise ClusterError(f"{directory}: cannot be locked; is CHAOS_HOME on a local file system?")
-    store = Store(directory, State(identity, runtime, broker, keep), held)
+    store = Store(
+        directory, State(identity, runtime, broker, keep, machine=fields_of(machine)), held
+    )
     try:
         store.update()
     except ClusterError:
@@ -185,9 +195,9 @@ def open_store(directory: Path, timeout_s: float = 0) -> Store | None:
     return Store(directory, state, held)
 
 
-def find_kept(runtime: str, broker: Json) -> Store | None:
+def find_kept(runtime: str, broker: Json, machine: Machine = PLAIN) -> Store | None:
     """A kept cluster, free now, that is just like the one asked for; locked."""
-    wanted = State("", runtime, broker, keep=True).key
+    wanted = State("", runtime, broker, keep=True, machine=fields_of(machine)).key
     for directory in directories():
         state = read_state(directory)
         if not (state and state.keep and state.ready and state.key == wanted):

@@ -32,6 +32,7 @@ from chaos.experiment.place import meshed
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import schema_text
 from chaos.history import events, schema
+from chaos.machine import Machine
 from chaos.plugin import shape, summary
 from chaos.verdict import schema as verdict_schema
 
@@ -134,7 +135,7 @@ def experiments() -> str:
         it = load_experiment(ROOT / path)
         on_purpose = "Ends with FAIL, on purpose. " if UNSAFE in Path(path).parts else ""
         where = "any"
-        if any(step.fault.needs_links for step in it.faults):
+        if it.machine.disk or any(step.fault.needs_links for step in it.faults):
             where = ", ".join(meshed())
         rows.append((f"[`{name}`]({path})", where, on_purpose + it.about))
     return table(("experiment", "runtime", "what it does"), rows)
@@ -205,6 +206,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "experiments": experiments,
     "plugins": index,
     "head": lambda: parameters(Head),
+    "machine": lambda: parameters(Machine),
     "producers": lambda: parameters(Producers),
     "consumers": lambda: parameters(Consumers),
     "phases": lambda: parameters(Phases),

@@ -23,6 +23,8 @@ from chaos.spi import (
     NodeState,
     Placement,
     View,
+    Volume,
+    Written,
 )
 
 
@@ -346,6 +348,9 @@ class FakeBroker:
     def ready(self, clients: Any, timeout_s: float) -> str:
         return ""
 
+    def files(self, stream: Any) -> list[str]:
+        return ["*.log"]
+
     def partition_names(self, stream: Any) -> list[str]:
         return list(self.places)
 
@@ -425,18 +430,130 @@ class FakeCluster:
 
 
 @dataclass
+class FakeDisk:
+    """spi.Disk of 1 GB, on which the broker has one file; `deaf` to some acts, as a node is."""
+
+    name: str
+    trouble: Trouble
+    node: FakeNode
+    volume: Volume = Volume(1 << 30, "ext4")  # noqa: RUF009 - a frozen record
+    acts: list[str] = field(default_factory=list)
+    deaf: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    free: int = 1 << 29
+    rates: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+    lines: dict[str, bool] = field(default_factory=dict)
+
+    def _act(self, what: str, then: Callable[[], object]) -> None:
+        self.trouble(f"before {what} of {self.name}")
+        self.acts.append(what)
+        if what not in self.deaf:
+            then()
+        self.trouble(f"after {what} of {self.name}")
+
+    def space(self) -> tuple[int, int]:
+        self.trouble(f"looking at {self.name}")
+        return (self.free if "filler" in self.files else 1 << 29), 1 << 30
+
+    def fill(self, free: int) -> None:
+        def do() -> None:
+            self.files.add("filler")
+            self.free = free
+
+        self._act("fill", do)
+
+    def clear(self) -> None:
+        self._act("clear", self.files.clear)
+
+    def leftovers(self) -> Sequence[str]:
+        return sorted(self.files)
+
+    def write(self, size: int, durable: bool) -> Written:
+        self.trouble(f"writing to {self.name}")
+        full = "ENOSPC" if size > self.space()[0] else ""
+        return Written(size, 0.001, self.error or full)
+
+    def limit(self, rates: Mapping[str, int]) -> None:
+        self._act("limit", lambda: self.rates.update(rates))
+
+    def unlimit(self) -> None:
+        self._act("unlimit", self.rates.clear)
+
+    def limits(self) -> Mapping[str, Sequence[int]]:
+        self.trouble(f"looking at {self.name}")
+        return {what: [rate, rate] for what, rate in self.rates.items()}
+
+    def pace(self, what: str, rate: int) -> float:
+        self.trouble(f"timing {self.name}")
+        return self.rates.get(what, 1e9)
+
+    def fail(self) -> None:
+        def do() -> None:
+            self.error = "EROFS"
+            self.files.add("open")
+
+        self._act("fail", do)
+
+    def failed(self) -> str:
+        self.trouble(f"looking at {self.name}")
+        return self.error if "open" in self.files else ""
+
+    def corrupt(self, patterns: Sequence[str], share: float, seed: int) -> Sequence[Any]:
+        assert self.node.now == "dead"
+        self._act("corrupt", lambda: None)
+        after = "old" if "corrupt" in self.deaf else f"new {seed}"
+        return [{"file": patterns[0], "bytes": 1, "before": "old", "after": after}]
+
+    def survived(self, mark: str) -> Mapping[str, bool]:
+        assert self.node.now == "dead"
+        self.trouble(f"looking at {self.name}")
+        return self.lines
+
+    def lose(self, mark: str) -> None:
+        self.error = "EIO"
+        self.files |= {f"durable-{mark}"}
+        self.lines = {"durable": True, "volatile": False}
+
+    def mend(self) -> str:
+        assert self.node.now == "dead"
+
+        def do() -> None:
+            self.error = ""
+
+        self._act("mend", do)
+        return "clean"
+
+    @property
+    def left_on(self) -> list[str]:
+        rates = [f"{self.name} {what}" for what in self.rates]
+        return [*(f"{self.name} {name}" for name in sorted(self.files)), *rates, *(
+            [f"{self.name} {self.error}"] if self.error else []
+        )]  # fmt: skip
+
+
+@dataclass
 class FakeMesh(FakeCluster):
-    """The same, spi.Meshed, spi.Lossy and spi.Loaded."""
+    """The same, spi.Meshed, spi.Lossy, spi.Loaded and spi.Disked."""
 
     links: dict[tuple[str, str], FakeLink] = field(default_factory=dict)
     load: dict[str, FakeClient] = field(default_factory=dict)
     packets: FakePackets = field(default_factory=lambda: FakePackets(Trouble()))
+    disks: dict[str, FakeDisk] = field(default_factory=dict)
+
+    def lose_power(self, nodes: Sequence[str], mark: str) -> float:
+        self.trouble("before the power goes")
+        for name in nodes:
+            self.disks[name].lose(mark)
+        self.trouble("after the power went")
+        return 0.0
 
     @property
     def left_on(self) -> list[str]:
         toxics = [f"{link.way} {name}" for link in self.links.values() for name in link.toxics]
         clients = [left for client in self.load.values() for left in client.left_on]
-        return [*super().left_on, *toxics, *clients, *self.packets.tables]
+        disks = [left for disk in self.disks.values() for left in disk.left_on]
+        return [*super().left_on, *toxics, *clients, *self.packets.tables, *disks]
 
 
 def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:
@@ -457,7 +574,8 @@ def mesh() -> FakeMesh:
     for name in NAMES:
         client = FakeClient(name.replace("fake", "client"), trouble, everybody=load)
         load[client.name] = client
-    return FakeMesh(nodes, trouble, links=links, load=load, packets=packets)
+    disks = {name: FakeDisk(f"disk of {name}", trouble, nodes[name]) for name in NAMES}
+    return FakeMesh(nodes, trouble, links=links, load=load, packets=packets, disks=disks)
 
 
 def plain() -> FakeCluster:

@@ -14,6 +14,7 @@ from chaos.experiment.checks import (
     ability_flaws,
     baseline_flaws,
     client_flaws,
+    disk_flaws,
     lasting_flaws,
     overlap_flaws,
     stream_flaws,
@@ -31,6 +32,7 @@ from chaos.experiment.records import (
     When,
 )
 from chaos.experiment.source import Document, read_document
+from chaos.machine import Machine
 from chaos.plugin import Flaw, Path, shape
 from chaos.spi import Broker, Caveat, Fault, Json, Transacts, Verifier
 from chaos.wording import shown, unknown
@@ -58,6 +60,7 @@ class Experiment:
     runtime: str
     broker_name: str
     broker: Broker
+    machine: Machine
     stream: Any
     load: Load
     phases: Phases
@@ -126,6 +129,7 @@ class _Builder:
         self.data = data
         head = self._head()
         broker_name, broker_type, broker = self._broker()
+        machine = self._machine()
         stream = self._record(broker_type.stream_type, ("stream",)) if broker_type else None
         load, phases = self._load(), self._record(Phases, ("phases",))
         steps = self._steps(Scene(broker_type, broker, stream, load), phases)
@@ -133,12 +137,17 @@ class _Builder:
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)
         self.flaws += transaction_flaws(broker, load)
-        if head is None or broker is None or stream is None or load is None or phases is None:
+        if machine is not None:
+            self.flaws += disk_flaws(dict(enumerate(steps)), machine.disk)
+        if head is None or broker is None or machine is None:
             return None
-        resolved = _resolved(head, (broker_name, broker), stream, load, phases, steps, verifiers)
+        if stream is None or load is None or phases is None:
+            return None
+        cluster = {"broker": broker_name, **_dump(machine), **_dump(broker)}
+        resolved = _resolved(head, cluster, stream, load, phases, steps, verifiers)
         return Experiment(
-            head.name, head.about, head.seed, head.runtime, broker_name, broker, stream, load,
-            phases, tuple(steps), verifiers, resolved, self.document,
+            head.name, head.about, head.seed, head.runtime, broker_name, broker, machine, stream,
+            load, phases, tuple(steps), verifiers, resolved, self.document,
         )  # fmt: skip
 
     def _head(self) -> Head | None:
@@ -154,10 +163,18 @@ class _Builder:
         section = self._mapping(path)
         if section is None:
             return "", None, None
-        fields = {key: value for key, value in section.items() if key != "broker"}
+        beside = ("broker", *shape(Machine).keys.values())
+        fields = {key: value for key, value in section.items() if key not in beside}
         name = section.get("broker")
         cls = self._plugin("brokers", name, (*path, "broker"))
-        return str(name), cls, self._shaped(cls, path, fields, ("broker",)) if cls else None
+        return str(name), cls, self._shaped(cls, path, fields, beside) if cls else None
+
+    def _machine(self) -> Machine | None:
+        section = self._mapping(("cluster",), told=True)
+        if section is None:
+            return None
+        own = shape(Machine).keys.values()
+        return self._shaped(Machine, ("cluster",), {k: v for k, v in section.items() if k in own})
 
     def _load(self) -> Load | None:
         section = self._mapping(("load",))
@@ -279,7 +296,7 @@ class _Builder:
 
 def _resolved(
     head: Head,
-    broker: tuple[str, Broker],
+    cluster: Json,
     stream: Any,  # noqa: ANN401 - the broker's own type
     load: Load,
     phases: Phases,
@@ -288,7 +305,7 @@ def _resolved(
 ) -> Json:
     return {
         **_dump(head),
-        "cluster": {"broker": broker[0], **_dump(broker[1])},
+        "cluster": cluster,
         "stream": _dump(stream),
         "load": {"producers": _dump(load.producers), "consumers": _dump(load.consumers)},
         "phases": _dump(phases),

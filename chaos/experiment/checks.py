@@ -17,7 +17,9 @@ from chaos.spi import (
     Fault,
     Json,
     Momentary,
+    NeedsDisk,
     Transacts,
+    Volume,
     contested,
 )
 from chaos.targets import client_names, client_problem, parse_target, target_problem
@@ -67,6 +69,18 @@ def ability_flaws(steps: Mapping[int, Step], broker: Broker | None) -> Iterator[
         if broker is None or not isinstance(step.fault, ChecksBroker):
             continue
         if what := step.fault.broker_problem(broker):
+            yield Flaw(("faults", index, "fault"), what)
+
+
+def disk_flaws(steps: Mapping[int, Step], disk: Volume | None) -> Iterator[Flaw]:
+    """Faults that act on disks, which nodes do not have or are not such."""
+    for index, step in steps.items():
+        if not isinstance(step.fault, NeedsDisk):
+            continue
+        if disk is None:
+            what = "acts on disks of the nodes' own: write `disk: {size: 1GiB}` under `cluster`"
+            yield Flaw(("faults", index, "fault"), f"{step.name} {what}")
+        elif what := step.fault.disk_problem(disk):
             yield Flaw(("faults", index, "fault"), what)
 
 

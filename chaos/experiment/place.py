@@ -10,7 +10,7 @@ from chaos.errors import ChaosError, Problem
 from chaos.experiment.build import Experiment
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw
-from chaos.spi import ChecksRuntime, Foresees
+from chaos.spi import ChecksRuntime, Foresees, GivesDisks
 
 
 def place_problems(
@@ -23,6 +23,9 @@ def place_problems(
         flaws = [
             Flaw(split_path(dotted), what) for dotted, what in runtime.problems(experiment.broker)
         ]
+    if experiment.machine.disk and not isinstance(runtime, GivesDisks):
+        what = f"the {runtime_name} runtime gives nodes no disks of their own: use {elsewhere()}"
+        flaws.append(Flaw(("cluster", "disk"), what))
     for index, step in enumerate(experiment.faults):
         if isinstance(step.fault, ChecksRuntime) and (what := step.fault.runtime_problem(runtime)):
             flaws.append(Flaw(("faults", index, "fault"), what))
@@ -33,16 +36,20 @@ def place_problems(
 
 def _unlinked(experiment: Experiment, runtime_name: str) -> list[Flaw]:
     """Faults that act on links, which this runtime has no hold of."""
-    elsewhere = " or ".join(f"--runtime {name}" for name in meshed()) or "a runtime with links"
     return [
         Flaw(
             ("faults", index, "fault"),
             f"{step.name} acts on links between nodes, which the {runtime_name} runtime has no "
-            f"hold of: use {elsewhere}",
+            f"hold of: use {elsewhere()}",
         )
         for index, step in enumerate(experiment.faults)
         if step.fault.needs_links
     ]
+
+
+def elsewhere() -> str:
+    """Where links and disks can be had, for people."""
+    return " or ".join(f"--runtime {name}" for name in meshed()) or "a runtime with links"
 
 
 def meshed() -> Iterator[str]:

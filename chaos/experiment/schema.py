@@ -14,6 +14,7 @@ from typing import Any
 from chaos import registry
 from chaos.experiment.build import AUTO
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
+from chaos.machine import Machine
 from chaos.plugin import shape
 from chaos.spi import Json, Momentary
 from chaos.targets import WORDS, client_pattern, client_words, pattern
@@ -45,7 +46,7 @@ def experiment_schema() -> Json:
         "cluster": {
             "type": "object",
             "description": SECTIONS["cluster"],
-            "properties": {"broker": {"enum": list(brokers)}},
+            "properties": {"broker": {"enum": list(brokers)}, **_machine()},
             "required": ["broker"],
         },
         "stream": {"description": SECTIONS["stream"]},
@@ -68,6 +69,12 @@ def experiment_schema() -> Json:
         "allOf": [_of_broker(name) for name in brokers],
         "$defs": dict(_definitions(brokers)),
     }
+
+
+def _machine() -> Json:
+    """The keys that stand beside the broker's, whatever the broker."""
+    made: Json = shape(Machine).schema()["properties"]
+    return made
 
 
 def _faults() -> tuple[str, ...]:
@@ -111,7 +118,9 @@ def _of_broker(name: str) -> Json:
 
 def _definitions(brokers: Mapping[str, type[Any]]) -> Iterator[tuple[str, Json]]:
     for name, cls in brokers.items():
-        yield f"broker.{name}", _beside(shape(cls).schema(), "broker", name)
+        made = shape(cls).schema()
+        made["properties"] |= _machine()
+        yield f"broker.{name}", _beside(made, "broker", name)
         yield f"stream.{name}", _section(cls.stream_type)
     target = _target(brokers)
     for name in _faults():

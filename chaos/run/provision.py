@@ -34,7 +34,7 @@ def choose_runtime(experiment: Experiment, wanted: str | None) -> str:
     runtime = load("runtimes", name)
     if problems := place_problems(experiment, name, runtime):
         raise UsageError(problems)
-    if reasons := runtime().check(experiment.broker):
+    if reasons := experiment.machine.on(runtime()).check(experiment.broker):
         raise Unavailable(f"runtime {name} cannot be used: " + "; ".join(reasons))
     return name
 
@@ -49,7 +49,11 @@ def _first_that_works(experiment: Experiment) -> str:
         except ChaosError as error:
             reasons.append(f"{name}: {error}")
     for name in sorted(usable, key=lambda name: (not usable[name].meshed, name)):
-        if not (why := usable[name]().check(experiment.broker)):
+        try:
+            why = experiment.machine.on(usable[name]()).check(experiment.broker)
+        except Unavailable as error:
+            why = [str(error)]
+        if not why:
             return name
         reasons.append(f"{name}: {'; '.join(why)}")
     raise Unavailable("no runtime works here. " + ". ".join(reasons))
@@ -87,7 +91,7 @@ class Provision:
         broker = {"broker": self._experiment.broker_name, **fields_of(self._experiment.broker)}
         cluster = self._reuse(broker, stop)
         if cluster is None:
-            self.store = create(self._runtime, broker, self._keep)
+            self.store = create(self._runtime, broker, self._keep, self._experiment.machine)
             self._reaper = Reaper(self.store.directory)
             cluster = self._start(self.store, stop)
         return cluster
@@ -105,7 +109,7 @@ class Provision:
             return starting.result()
 
     def _reuse(self, broker: Json, stop: threading.Event) -> Attached | None:
-        store = find_kept(self._runtime, broker)
+        store = find_kept(self._runtime, broker, self._experiment.machine)
         if store is None:
             return None
         self.store, self._reaper = store, Reaper(store.directory)

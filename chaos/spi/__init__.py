@@ -140,6 +140,27 @@ from chaos.spi.cluster import (
 from chaos.spi.cluster import (
     Traced as Traced,
 )
+from chaos.spi.disks import (
+    Disk as Disk,
+)
+from chaos.spi.disks import (
+    Disked as Disked,
+)
+from chaos.spi.disks import (
+    GivesDisks as GivesDisks,
+)
+from chaos.spi.disks import (
+    NeedsDisk as NeedsDisk,
+)
+from chaos.spi.disks import (
+    TellsFiles as TellsFiles,
+)
+from chaos.spi.disks import (
+    Volume as Volume,
+)
+from chaos.spi.disks import (
+    Written as Written,
+)
 from chaos.spi.fault import (
     OF_THE_STREAM as OF_THE_STREAM,
 )

@@ -155,6 +155,7 @@ def test_planning_only_looks_and_decides_the_same_for_the_same_seed(name: str) -
     assert not any(node.acts for node in cluster.nodes.values())
     assert not any(link.acts for link in cluster.links.values())
     assert not any(client.acts for client in cluster.load.values())
+    assert not any(disk.acts for disk in cluster.disks.values())
     whose = "client" if load("faults", name).claims == "client" else "fake"
     aimed_at = (f"{whose}-1", f"{whose}-2")
     assert injection.nodes == (aimed_at if shape(type(fault)).target_keys else NAMES)
@@ -183,8 +184,8 @@ def test_measuring_only_looks(name: str) -> None:
 
 def acts(cluster: FakeMesh) -> list[list[str]]:
     acting = (
-        *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(), cluster.broker,
-        cluster.packets,
+        *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(),
+        *cluster.disks.values(), cluster.broker, cluster.packets,
     )  # fmt: skip
     return [each.acts[:] for each in acting]
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from chaos import registry
-from chaos.spi import Duration, Member, Rate, Settings, Size, Target, View
+from chaos.spi import Duration, Member, Rate, Settings, Size, Target, View, Volume
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,12 @@ class Near:
 
 @dataclass(frozen=True)
 class Far:
-    """Has a hold of links."""
+    """Has a hold of links, and gives nodes disks."""
 
     meshed: ClassVar[bool] = True
+
+    def with_disks(self, volume: Volume) -> Far:
+        return self
 
 
 @dataclass(frozen=True)

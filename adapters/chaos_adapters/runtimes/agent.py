@@ -24,6 +24,7 @@ IMAGE = "mqchaos/agent:1"
 _KILL_AFTER_S = 2
 _TIMED_OUT = (124, 128 + 9)
 _CONFLICT = 409
+_MAY_MOUNT = ("apparmor=unconfined",)  # where there is AppArmor, Docker's profile denies it
 _STDIN = "CHAOS_STDIN"
 _FED = ("sh", "-c", f'printf %s "${_STDIN}" | "$@"', "sh")
 
@@ -31,16 +32,20 @@ _FED = ("sh", "-c", f'printf %s "${_STDIN}" | "$@"', "sh")
 @dataclass(frozen=True)
 class Agent:
     """Runs programs with these capabilities and no others (`NET_ADMIN`); in the network of a pod
-    if one is named, else in none."""
+    if one is named, else in none. `binds` and `device_rules` are as Docker writes them; agents that
+    differ in these have different `purpose`s."""
 
     cluster_id: str
     capabilities: tuple[str, ...]
     pod: str = ""
+    purpose: str = ""
+    binds: tuple[str, ...] = ()
+    device_rules: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Of its container."""
-        what = "-".join(each.lower() for each in sorted(self.capabilities))
+        what = self.purpose or "-".join(each.lower() for each in sorted(self.capabilities))
         return f"mqchaos-{self.cluster_id}-agent-{self.pod or 'alone'}-{what}"
 
     def run(self, argv: Sequence[str], timeout_s: float, stdin: str = "") -> str:
@@ -73,7 +78,8 @@ class Agent:
             return client.containers.create(
                 image(client), name=self.name, labels=labels, init=True,
                 cap_drop=["ALL"], cap_add=list(self.capabilities),
-                security_opt=["no-new-privileges"],
+                security_opt=["no-new-privileges", *(_MAY_MOUNT if self.binds else ())],
+                volumes=list(self.binds), device_cgroup_rules=list(self.device_rules),
                 network_mode=f"container:{self._pod_id(client)}" if self.pod else "none",
             )  # fmt: skip
         except APIError as error:

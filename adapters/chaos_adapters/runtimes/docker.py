@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,12 +28,14 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, CpuUse, Member, NodeState
+from chaos.spi import Address, Broker, Cluster, CpuUse, Member, NodeState, Runtime, Volume
 from chaos.timing import wait_until
+from chaos_adapters.runtimes import disks
+from chaos_adapters.runtimes.clusters import DiskedCluster, DockerCluster
 from chaos_adapters.runtimes.daemon import LABEL, daemon
+from chaos_adapters.runtimes.disks import DockerDisk
 from chaos_adapters.runtimes.marks import MARK, directory_at, kill_marked
-from chaos_adapters.runtimes.mesh import DockerLink, Pod, client_ports, links_of
-from chaos_adapters.runtimes.packets import DockerPackets
+from chaos_adapters.runtimes.mesh import Pod, client_ports, links_of
 from chaos_adapters.runtimes.pods import (
     PLACE_LABEL,
     compose_document,
@@ -69,6 +71,11 @@ class DockerNode:
         if not found:
             raise ClusterError(f"{self.name} has no container any more; chaos down, then up again")
         return found[0]
+
+    def container_id(self) -> str:
+        """Of the broker's container; a restart does not change it."""
+        with daemon(f"the container of {self.name}") as client:
+            return str(self._container(client).id)
 
     def state(self) -> NodeState:
         """As the daemon reports it."""
@@ -205,27 +212,6 @@ class DockerNode:
 
 
 @dataclass(frozen=True)
-class DockerCluster:
-    """Pods and the mesh of links between them."""
-
-    id: str
-    nodes: Mapping[str, DockerNode]
-    clients: Mapping[str, Address]
-    links: Mapping[tuple[str, str], DockerLink]
-
-    @property
-    def packets(self) -> DockerPackets:
-        """See spi.Lossy."""
-        return DockerPackets(self.id, tuple(self.nodes))
-
-    def save_logs(self, directory: Path) -> None:
-        """What each broker wrote."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for node in self.nodes.values():
-            node.write_log(directory / f"{node.name}.log")
-
-
-@dataclass(frozen=True)
 class Docker:
     """Containers on this machine's Docker: every fault, every system.
 
@@ -236,6 +222,16 @@ class Docker:
     meshed: ClassVar[bool] = True
     rations: ClassVar[bool] = True
     """Whether its nodes are spi.Rationed."""
+
+    _volume: Volume | None = field(default=None, init=False)
+    """The disk that each node of a new cluster gets: no parameter, as every runtime is asked for it
+    in the same words."""
+
+    def with_disks(self, volume: Volume) -> Runtime:
+        """See spi.GivesDisks."""
+        made = Docker()
+        object.__setattr__(made, "_volume", volume)
+        return made
 
     def check(self, broker: Broker) -> Sequence[str]:
         """A template for the system, a daemon that answers, and Compose."""
@@ -248,7 +244,7 @@ class Docker:
             return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
         if not _compose_command():
             return ["Compose is missing: install the docker compose plug-in or docker-compose"]
-        return []
+        return disks.missing(self._volume) if self._volume else []
 
     def describe(self) -> Sequence[str]:
         """For `chaos doctor`: what is there."""
@@ -260,6 +256,7 @@ class Docker:
         chosen = {name: value for name, value in os.environ.items() if name.endswith("_IMAGE")}
         return [
             f"Docker {about['Version']}, Compose: {' '.join(_compose_command()) or 'missing'}",
+            f"disks of the nodes' own: {'; '.join(disks.missing(Volume())) or 'ok'}",
             *(f"{name}={value}" for name, value in sorted(chosen.items())),
         ]
 
@@ -274,6 +271,9 @@ class Docker:
         for place in places(cluster_id, broker, pods):
             write_pod(directory, place, broker.launch(place), members)
         document = compose_document(cluster_id, broker, directory, pods)
+        if self._volume:
+            disks.make(cluster_id, directory, self._volume, list(pods))
+            disks.put(document, directory)
         (directory / "compose.yaml").write_text(dump_yaml(document))
         _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
         return self.attach(broker, directory)
@@ -293,22 +293,30 @@ class Docker:
             for member in members
             if any(port.audience == "clients" for port in member.ports)
         }
-        return DockerCluster(cluster_id, nodes, clients, links_of(members, pods))
+        links, made = links_of(members, pods), disks.read(directory)
+        if made is None:
+            return DockerCluster(cluster_id, nodes, clients, links)
+        agent = disks.worker(cluster_id, directory)
+        own = {
+            name: DockerDisk(device, made[0], agent, nodes[name].container_id)
+            for name, device in made[1].items()
+        }
+        return DiskedCluster(cluster_id, nodes, clients, links, own)
 
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
         kill_marked(cluster_id)  # a Compose that outlived its caller would go on starting things
         with daemon(f"removing cluster {cluster_id}") as client:
             mark = {"label": f"{LABEL}={cluster_id}"}
-            for container in client.containers.list(all=True, filters=mark):
-                with suppress(NotFound):
-                    container.remove(force=True, v=True)
+            _remove_containers(client, mark)
             for network in client.networks.list(filters=mark):
                 with suppress(NotFound):
                     network.remove()
             for volume in client.volumes.list(filters=mark):
                 with suppress(NotFound):
                     volume.remove(force=True)
+            disks.detach(cluster_id)
+            _remove_containers(client, mark)  # the agent that did it
         shutil.rmtree(directory, ignore_errors=True)
 
     def leftovers(self) -> Mapping[str, Sequence[str]]:
@@ -319,6 +327,8 @@ class Docker:
                 found.setdefault(_labels(thing)[LABEL], []).append(f"{kind} {thing.name}")
         except ClusterError:
             return {}
+        for owner, devices in disks.left().items():
+            found.setdefault(owner, []).extend(f"disk {device}" for device in devices)
         return found
 
     def directories(self) -> Mapping[str, Path]:
@@ -366,6 +376,12 @@ def _pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:
 
 def _pod(api: int, client: int, probe: int, others: Sequence[tuple[str, int]]) -> Pod:
     return Pod(api, client, probe, tuple((name, number) for name, number in others))
+
+
+def _remove_containers(client: docker.DockerClient, mark: Mapping[str, str]) -> None:
+    for container in client.containers.list(all=True, filters=mark):
+        with suppress(NotFound):
+            container.remove(force=True, v=True)
 
 
 def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type

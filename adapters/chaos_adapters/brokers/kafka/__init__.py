@@ -179,6 +179,10 @@ class Kafka:
         _, heard, after = "\n".join(log).rpartition("Terminating process due to signal SIGTERM")
         return bool(heard) and "shut down completely" in after
 
+    def files(self, stream: Topic) -> Sequence[str]:
+        """The segments of the topic's partitions."""
+        return [f"kafka/{stream.name}-*/*.log"]
+
     def partition_names(self, stream: Topic) -> Sequence[str]:
         """As Kafka writes them."""
         return [placement.partition_name(stream.name, n) for n in range(stream.partitions)]

@@ -1,0 +1,29 @@
+"""What each node gets of the place where it runs, whatever its system is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaos.errors import Unavailable
+from chaos.spi import GivesDisks, Runtime, Volume
+
+
+@dataclass(frozen=True)
+class Machine:
+    """These keys stand under `cluster:` beside those of the broker."""
+
+    disk: Volume | None = None
+    """Gives each node a disk of its own for its data, for the faults that act on disks; left out:
+    its data lies with that of the place. Needs the Docker runtime."""
+
+    def on(self, runtime: Runtime) -> Runtime:
+        """The runtime that gives all of it. Raises Unavailable when this one cannot."""
+        if self.disk is None:
+            return runtime
+        if not isinstance(runtime, GivesDisks):
+            raise Unavailable("it gives nodes no disks of their own")
+        return runtime.with_disks(self.disk)
+
+
+PLAIN = Machine()
+"""Nothing but what the place has anyway."""

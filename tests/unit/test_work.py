@@ -1,0 +1,115 @@
+"""What the agent does to disks, on a kernel of plain files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from chaos_adapters.runtimes.work import breaks, groups, loops, rates, space
+
+BROKER = "b" * 64
+DEVICE, NUMBER = "/dev/loop3", "7:3"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Control groups of version 1 with a broker's, and two loop devices."""
+    cgroup, system = tmp_path / "cgroup", tmp_path / "sys"
+    for group in ("", f"docker/{BROKER}", "docker/other"):
+        (cgroup / "blkio" / group).mkdir(parents=True, exist_ok=True)
+        for what in rates.WHATS:
+            (cgroup / "blkio" / group / f"blkio.throttle.{what}_device").write_text("")
+    bdi = system / "class" / "bdi" / NUMBER
+    bdi.mkdir(parents=True)
+    (bdi / "strict_limit").write_text("0\n")
+    (bdi / "max_ratio").write_text("100\n")
+    (bdi / "max_bytes").write_text("4607692800\n")
+    for number, image in ((3, "/disks/mqchaos-ab12-kafka-1.img"), (4, "/x/else.img (deleted)")):
+        loop = system / "block" / f"loop{number}" / "loop"
+        loop.mkdir(parents=True)
+        (loop / "backing_file").write_text(f"{image}\n")
+    for module, name, value in (
+        (groups, "CGROUP", cgroup), (rates, "CGROUP", cgroup), (rates, "SYS", system),
+        (loops, "SYS", system), (breaks, "SYS", system), (breaks, "RUN", tmp_path),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    return tmp_path
+
+
+def test_devices_are_found_by_what_their_images_are_called(kernel: Path) -> None:
+    """By the cluster's id, so a crash at any moment hides none, and nobody else's is taken."""
+    assert loops.attached("mqchaos-ab12-") == {DEVICE: "mqchaos-ab12-kafka-1.img"}
+    assert loops.attached("mqchaos-ab1-") == {}
+    assert loops.attached("else") == {"/dev/loop4": "else.img"}
+
+
+def test_a_rate_stands_for_the_broker_for_write_back_and_for_the_page_cache(kernel: Path) -> None:
+    """In the broker's group, in the root, and as the share of the page cache; nowhere else."""
+    rates.limit(DEVICE, BROKER, {"write_bps": 5_000_000})
+    blkio = kernel / "cgroup" / "blkio"
+    rule = "blkio.throttle.write_bps_device"
+    assert (blkio / rule).read_text() == f"{NUMBER} 5000000"
+    assert (blkio / "docker" / BROKER / rule).read_text() == f"{NUMBER} 5000000"
+    assert (blkio / "docker" / "other" / rule).read_text() == ""
+    assert (kernel / "sys/class/bdi" / NUMBER / "strict_limit").read_text() == "1"
+    assert rates.limits(DEVICE, BROKER) == {"write_bps": [5_000_000] * 2, "strict": [1]}
+
+
+def test_a_rate_that_is_missing_in_one_place_is_told(kernel: Path) -> None:
+    """As after a restart of the broker, whose new group knows of no rate."""
+    rates.limit(DEVICE, BROKER, {"read_iops": 10})
+    (kernel / f"cgroup/blkio/docker/{BROKER}/blkio.throttle.read_iops_device").write_text("")
+    assert rates.limits(DEVICE, BROKER) == {"read_iops": [10, 0]}
+
+
+def test_rates_are_taken_off_as_the_kernel_wants_it(kernel: Path) -> None:
+    """0 is no rate; of a device that has none nothing is written."""
+    rates.limit(DEVICE, BROKER, {"write_bps": 1000})
+    rates.unlimit(DEVICE, BROKER)
+    rule = kernel / "cgroup/blkio/blkio.throttle.write_bps_device"
+    assert rule.read_text() == f"{NUMBER} 0"
+    assert (kernel / "sys/class/bdi" / NUMBER / "strict_limit").read_text() == "0"
+    rule.write_text("")
+    assert rates.limits(DEVICE, BROKER) == {}
+
+
+def test_with_version_2_the_broker_s_own_group_is_enough(kernel: Path) -> None:
+    """`io.max` holds for what is written back in its name, too."""
+    for each in sorted((kernel / "cgroup").rglob("*"), reverse=True):
+        each.unlink() if each.is_file() else each.rmdir()
+    group = kernel / "cgroup" / "system.slice" / f"docker-{BROKER}.scope"
+    group.mkdir(parents=True)
+    (group / "io.max").write_text("")
+    rates.limit(DEVICE, BROKER, {"write_bps": 1_000_000})
+    assert (group / "io.max").read_text() == f"{NUMBER} wbps=1000000"
+    (group / "io.max").write_text(f"{NUMBER} rbps=max wbps=1000000 riops=max wiops=max\n")
+    assert rates.limits(DEVICE, BROKER) == {"write_bps": [1_000_000], "strict": [1]}
+    rates.unlimit(DEVICE, BROKER)
+    assert (group / "io.max").read_text() == f"{NUMBER} rbps=max wbps=max riops=max wiops=max"
+
+
+def test_a_broker_that_does_not_run_has_no_group_to_write_in(kernel: Path) -> None:
+    """What is written in no group would prove nothing."""
+    with pytest.raises(SystemExit, match="does not run"):
+        groups.join("blkio", "c" * 64)
+
+
+def test_flipped_bytes_are_drawn_by_the_seed_and_no_others(tmp_path: Path) -> None:
+    """Each chosen byte is another one afterwards, and the rest is as before."""
+    path = tmp_path / "0.log"
+    path.write_bytes(bytes(range(200)))
+    space._flip(path, [3, 77])
+    after = path.read_bytes()
+    assert [i for i in range(200) if after[i] != i] == [3, 77]
+    assert after[3] == 3 ^ 0xFF
+
+
+def test_nobody_who_stayed_behind_fails_nothing(kernel: Path) -> None:
+    """A disk that nobody holds is told as not failed; a dead holder's last word counts no more."""
+    assert breaks.failed(DEVICE) == ""
+    last = {"pid": os.getpid(), "error": "EROFS", "at": -100}
+    breaks._told(DEVICE).write_text(json.dumps(last))
+    assert breaks.failed(DEVICE) == ""
