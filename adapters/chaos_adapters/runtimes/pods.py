@@ -26,6 +26,10 @@ from chaos_adapters.runtimes.mesh import (
     loopback_of,
 )
 
+_SYSCTLS = {"net.ipv4.tcp_syn_retries": "2"}
+"""A proxy connects for one client after the other. While packets are dropped it would go on for two
+minutes with one that is long gone, and be silent for as long as half a minute after the heal."""
+
 
 def template_path(broker: Broker) -> Path:
     """Where the template of a system lies, if there is one."""
@@ -121,6 +125,8 @@ def compose_document(
         for service in filled["services"].values():
             if service["image"] not in default_images:
                 service.pop("build", None)  # somebody's own image is theirs to build
+            if service["labels"].get("mqchaos.part") == "net":
+                service.setdefault("sysctls", {}).update(_SYSCTLS)
         for section, things in filled.items():
             if not section.startswith("x-"):
                 merged.setdefault(section, {}).update(things)
