@@ -129,10 +129,11 @@ class Shape(Generic[T]):
         """The JSON Schema of such a mapping, with what people are told of each key."""
         made: Json = self._adapter.json_schema(by_alias=True)
         docs, defaults = _field_docs(self.cls), self.defaults()
-        made.pop("$defs", None)
+        inner = made.pop("$defs", {})
         properties = {}
         for name, key in self.keys.items():
-            own = {k: v for k, v in made["properties"][key].items() if k not in _REWRITTEN}
+            given = _inlined(made["properties"][key], inner)
+            own = {k: v for k, v in given.items() if k not in _REWRITTEN}
             if key in self.records:
                 own["anyOf"] = [shape(self.records[key]).schema(), {"type": "null"}]
             told = {"description": docs[name]} if name in docs else {}
@@ -352,6 +353,19 @@ def _same(hint: Any, known: Any) -> bool:  # noqa: ANN401
     own = getattr(known, "__metadata__", ())
     marks = getattr(hint, "__metadata__", ())
     return bool(hint == known or (own and marks[: len(own)] == own))
+
+
+def _inlined(part: Any, inner: Json) -> Any:  # noqa: ANN401 - a part of a schema
+    """The same without references to definitions that are about to go, those of records apart,
+    which are told in full elsewhere."""
+    if isinstance(part, list):
+        return [_inlined(each, inner) for each in part]
+    if not isinstance(part, dict):
+        return part
+    named = inner.get(str(part.get("$ref", "")).rpartition("/")[2], {})
+    if "enum" in named:
+        return {k: v for k, v in named.items() if k not in ("title", "description")}
+    return {key: _inlined(value, inner) for key, value in part.items()}
 
 
 def _default(each: Field[Any]) -> Any:  # noqa: ANN401

@@ -149,14 +149,15 @@ def _fits(step: Json, system: Any) -> bool:  # noqa: ANN401 - a broker
 
 
 def _made_up(name: str, target: str) -> Json:
-    """A step with this fault, whose required parameters have an example."""
+    """A step with this fault, whose required parameters have an example: that of the fault itself,
+    if it has one (spi.Fault)."""
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
     aims = {key: target for key in own.target_keys if key in needed}
     aims |= {key: client_words(of)[0] for key, of in own.client_keys.items() if key in needed}
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
-    return {"fault": name, "at": ""} | length | needed | aims
+    return {"fault": name, "at": ""} | length | needed | aims | getattr(own.cls, "example", {})
 
 
 def _example(schema: Json) -> Any:  # noqa: ANN401 - whatever the key takes

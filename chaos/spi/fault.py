@@ -116,6 +116,9 @@ class Fault(Protocol):
     the stream (OF_THE_STREAM): two faults that overlap in time may not claim the same thing of the
     same node or stream; see `contested`. "client" is for those that act on clients of the load
     (Loaded) instead of nodes.
+
+    One whose parameters need more than that may have `example`, a ClassVar of keys and values as in
+    YAML, which `chaos init` writes.
     """
 
     claims: ClassVar[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from random import Random
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_an_election_waits_until_the_cluster_is_whole() -> None:
     Elect().inject(cluster, injection)
     assert not cluster.lacks
     assert Elect().in_effect(cluster, injection).presence is Presence.FULL
-    cluster.lacks = ["fake-2 does not run"] * 100
+    cluster.ended, cluster.lacks = threading.Event(), ["fake-2 does not run"] * 100
     with pytest.raises(DeadlineExceeded, match="fake-2 does not run"):
         Elect(whole_within=0.1).inject(cluster, injection)
     Elect(whole_within=0).inject(cluster, injection)

@@ -150,11 +150,11 @@ def test_a_topic_that_is_new_to_the_broker_is_asked_for_again(
 ) -> None:
     """Metadata takes its time from broker to broker; for ever is too long."""
     clients = {"kafka-1": Address("127.0.0.1", 1)}
-    monkeypatch.setattr(server_settings, "AdminClient", lambda _: Young(2))
+    monkeypatch.setattr(server_settings, "AdminClient", lambda _, logger: Young(2))
     assert server_settings.in_force(clients, "t", 5) == {
         "kafka-1": {"x": "1"},
         "stream": {"x": "1"},
     }
-    monkeypatch.setattr(server_settings, "AdminClient", lambda _: Young(10_000))
+    monkeypatch.setattr(server_settings, "AdminClient", lambda _, logger: Young(10_000))
     with pytest.raises(ClusterError, match="the settings of a new topic"):
         server_settings.in_force(clients, "t", 0.3)

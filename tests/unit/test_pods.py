@@ -65,6 +65,8 @@ def test_every_node_is_a_pod_of_two_containers(tmp_path: Path, nodes: int) -> No
         assert services[name]["depends_on"] == [f"net-{name}"]
         assert "ports" not in services[name]
         assert services[f"net-{name}"]["hostname"] == name
+        assert services[f"net-{name}"]["sysctls"]["net.ipv4.tcp_syn_retries"] == "2"
+        assert "sysctls" not in services[name]
 
 
 @sizes

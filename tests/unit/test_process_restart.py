@@ -41,7 +41,7 @@ class Slow(FakeCluster):
 
 def slow() -> Slow:
     cluster = plain()
-    return Slow(nodes_of(cluster.trouble), cluster.trouble)
+    return Slow(nodes_of(cluster.trouble), cluster.trouble, ended=threading.Event())
 
 
 def planned(fault: Restart, cluster: FakeCluster) -> Injection:

@@ -7,8 +7,9 @@ A way is a direction of data: bytes A -> B are `upstream` on connections that A 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Literal, TypeVar
 
@@ -35,6 +36,7 @@ Direction = Literal["both", "in", "out"]
 
 ANSWER_WITHIN_S = 0.5
 _DAY_MS = 86_400_000
+_THREADS = 128
 _TOXICS: Mapping[str, tuple[str, dict[str, float]]] = {
     # Unlike Toxiproxy's `timeout`, taking a latency off closes no connection.
     "hang": ("latency", {"latency": _DAY_MS}),
@@ -60,12 +62,17 @@ def packets_of(cluster: Cluster) -> Packets:
 
 
 def all_at_once(act: Callable[[K], V], keys: Iterable[K]) -> dict[K, V]:
-    """What an act gives for each key. At once, as what is cut takes its time to answer."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        return dict(zip(wanted, pool.map(act, wanted), strict=True))
+    """What an act gives for each key. At once, as what is cut takes its time to answer; when one
+    fails, the others are done all the same."""
+    begun = [(key, _pool().submit(act, key)) for key in keys]
+    wait(future for _, future in begun)
+    return {key: future.result() for key, future in begun}
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """One for the process: a look at all links would start dozens of threads each time."""
+    return ThreadPoolExecutor(_THREADS, "links")
 
 
 # ------------------------------------------------------------------------------------- the ways

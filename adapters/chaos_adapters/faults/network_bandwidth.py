@@ -15,6 +15,7 @@ from chaos.spi import (
     Cluster,
     Effect,
     Injection,
+    Json,
     Presence,
     Rig,
     Size,
@@ -56,6 +57,7 @@ class Bandwidth:
 
     claims: ClassVar[str] = "network.rate"
     needs_links: ClassVar[bool] = True
+    example: ClassVar[Json] = {"bytes_per_s": "1MB"}
 
     target: Target
     """Whose links are narrow."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from chaos.errors import FaultError
-from chaos.spi import BOTH, Cluster, Duration, Effect, Injection, Link, Presence, Rig, Target
+from chaos.spi import BOTH, Cluster, Duration, Effect, Injection, Json, Link, Presence, Rig, Target
 from chaos_adapters.faults.links import (
     Direction,
     From,
@@ -42,6 +42,7 @@ class Latency:
 
     claims: ClassVar[str] = "network.delay"
     needs_links: ClassVar[bool] = True
+    example: ClassVar[Json] = {"delay": "100ms"}
 
     target: Target
     """Whose links are slow."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from chaos.errors import FaultError
-from chaos.spi import CLIENTS, Cluster, Effect, Injection, Losses, Presence, Rig, Target, Way
+from chaos.spi import CLIENTS, Cluster, Effect, Injection, Json, Losses, Presence, Rig, Target, Way
 from chaos_adapters.faults.links import (
     Direction,
     From,
@@ -41,6 +41,7 @@ class Loss:
 
     claims: ClassVar[str] = "network"
     needs_links: ClassVar[bool] = True
+    example: ClassVar[Json] = {"share": 0.1}
 
     target: Target
     """Whose packets are lost."""

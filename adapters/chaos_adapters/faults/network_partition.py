@@ -16,6 +16,7 @@ from chaos.spi import (
     Cluster,
     Effect,
     Injection,
+    Json,
     Link,
     Presence,
     Rig,
@@ -52,6 +53,7 @@ class Partition:
 
     claims: ClassVar[str] = "network"
     needs_links: ClassVar[bool] = True
+    example: ClassVar[Json] = {"isolate": "one"}
 
     isolate: Target | None = None
     """The nodes to cut off; several of them still reach each other."""

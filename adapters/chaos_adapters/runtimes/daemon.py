@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import docker
 from docker.errors import DockerException
@@ -32,3 +33,19 @@ def daemon(what: str, silent_s: float = SILENT_S) -> Iterator[docker.DockerClien
         yield client(silent_s)
     except (DockerException, RequestException) as error:
         raise ClusterError(f"Docker, {what}: {error}") from error
+
+
+def things(mark: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """What carries a mark, each with what it is. Raises ClusterError."""
+    with daemon("what it keeps for us") as client:
+        for container in client.containers.list(all=True, filters=mark, ignore_removed=True):
+            yield "container", container
+        for network in client.networks.list(filters=mark):
+            yield "network", network
+        for volume in client.volumes.list(filters=mark):
+            yield "volume", volume
+
+
+def labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type
+    """Of a container, network or volume."""
+    return getattr(thing, "labels", None) or thing.attrs.get("Labels") or {}

@@ -16,35 +16,36 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, CpuUse, Member, NodeState, Runtime, Volume
+from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState, Runtime, Volume
 from chaos.timing import wait_until
 from chaos_adapters.runtimes import disks
 from chaos_adapters.runtimes.clusters import DiskedCluster, DockerCluster
-from chaos_adapters.runtimes.daemon import LABEL, daemon
+from chaos_adapters.runtimes.daemon import LABEL, daemon, labels, things
 from chaos_adapters.runtimes.disks import DockerDisk
 from chaos_adapters.runtimes.marks import MARK, directory_at, kill_marked
-from chaos_adapters.runtimes.mesh import Pod, client_ports, links_of
+from chaos_adapters.runtimes.mesh import links_of
 from chaos_adapters.runtimes.pods import (
     PLACE_LABEL,
     compose_document,
     dump_yaml,
     places,
+    pod_of,
+    reserve_pods,
     template_path,
     write_pod,
 )
-from chaos_adapters.runtimes.ports import reserve
 from chaos_adapters.runtimes.traces import SCANS
 
 _STATE_WITHIN_S = 15.0
@@ -53,7 +54,6 @@ _FROZEN_WITHIN_S = 10.0
 _NOT_FROZEN = "unable to freeze"
 _CPU_PERIOD_US = 100_000
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
-_DOWN_WITHIN_S = 120.0
 _LOOPBACK = "127.0.0.1"
 
 
@@ -264,7 +264,7 @@ class Docker:
         """Write the Compose file of all pods and bring them up."""
         members = broker.members()
         directory.mkdir(parents=True, exist_ok=True)
-        pods = _pods(members, directory)
+        pods = reserve_pods(members, directory)
         (directory / "pods.json").write_text(
             json.dumps({name: asdict(pod) for name, pod in pods.items()})
         )
@@ -285,7 +285,7 @@ class Docker:
         except (OSError, ValueError) as error:
             raise ClusterError(f"{directory}: no cluster was started here: {error}") from error
         cluster_id = directory.parent.name
-        pods = {name: _pod(**ports) for name, ports in about.items()}
+        pods = {name: pod_of(**ports) for name, ports in about.items()}
         members = broker.members()
         nodes = {m.name: DockerNode(m.name, cluster_id, directory / m.name) for m in members}
         clients = {
@@ -323,8 +323,8 @@ class Docker:
         """All containers, networks and volumes with our label; none where no daemon answers."""
         found: dict[str, list[str]] = {}
         try:
-            for kind, thing in _things({"label": LABEL}):
-                found.setdefault(_labels(thing)[LABEL], []).append(f"{kind} {thing.name}")
+            for kind, thing in things({"label": LABEL}):
+                found.setdefault(labels(thing)[LABEL], []).append(f"{kind} {thing.name}")
         except ClusterError:
             return {}
         for owner, devices in disks.left().items():
@@ -335,9 +335,9 @@ class Docker:
         """As the labels of the containers, networks and volumes name them."""
         found = {}
         try:
-            for _, thing in _things({"label": LABEL}):
-                if directory := directory_at(_labels(thing).get(PLACE_LABEL, "")):
-                    found[_labels(thing)[LABEL]] = directory
+            for _, thing in things({"label": LABEL}):
+                if directory := directory_at(labels(thing).get(PLACE_LABEL, "")):
+                    found[labels(thing)[LABEL]] = directory
         except ClusterError:
             return {}
         return found
@@ -350,42 +350,10 @@ class Docker:
             return [what for scan in SCANS for what in scan(containers)]
 
 
-def _things(mark: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    """What carries a mark, each with what it is. Raises ClusterError."""
-    with daemon("what it keeps for us") as client:
-        for container in client.containers.list(all=True, filters=mark, ignore_removed=True):
-            yield "container", container
-        for network in client.networks.list(filters=mark):
-            yield "network", network
-        for volume in client.volumes.list(filters=mark):
-            yield "volume", volume
-
-
-def _pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:
-    """A pod with free ports for each member."""
-    further = {member.name: client_ports(member)[1:] for member in members}
-    numbers = iter(reserve(directory, sum(3 + len(ports) for ports in further.values())))
-    return {
-        name: _pod(
-            next(numbers), next(numbers), next(numbers),
-            [(port.name, next(numbers)) for port in ports],
-        )
-        for name, ports in further.items()
-    }  # fmt: skip
-
-
-def _pod(api: int, client: int, probe: int, others: Sequence[tuple[str, int]]) -> Pod:
-    return Pod(api, client, probe, tuple((name, number) for name, number in others))
-
-
 def _remove_containers(client: docker.DockerClient, mark: Mapping[str, str]) -> None:
     for container in client.containers.list(all=True, filters=mark):
         with suppress(NotFound):
             container.remove(force=True, v=True)
-
-
-def _labels(thing: Any) -> Mapping[str, str]:  # noqa: ANN401 - the SDK has no common type
-    return getattr(thing, "labels", None) or thing.attrs.get("Labels") or {}
 
 
 @cache

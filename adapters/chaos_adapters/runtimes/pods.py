@@ -28,9 +28,13 @@ from chaos_adapters.runtimes.mesh import (
     link_proxy,
     loopback_of,
 )
+from chaos_adapters.runtimes.ports import reserve
 
 PLACE_LABEL = "mqchaos.directory"
 """Beside LABEL; see `marks.place_of`."""
+_SYSCTLS = {"net.ipv4.tcp_syn_retries": "2"}
+"""A proxy connects for one client after the other. While packets are dropped it would go on for two
+minutes with one that is long gone, and be silent for as long as half a minute after the heal."""
 
 
 def template_path(broker: Broker) -> Path:
@@ -42,6 +46,23 @@ def template(broker: Broker) -> tuple[str, Json]:
     """The text of a system's template and what its `x-mqchaos` says."""
     text = template_path(broker).read_text()
     return text, YAML(typ="safe").load(text)["x-mqchaos"]
+
+
+def reserve_pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:
+    """A pod with free ports for each member."""
+    further = {member.name: client_ports(member)[1:] for member in members}
+    numbers = iter(reserve(directory, sum(3 + len(ports) for ports in further.values())))
+    return {
+        name: pod_of(
+            next(numbers), next(numbers), next(numbers),
+            [(port.name, next(numbers)) for port in ports],
+        )
+        for name, ports in further.items()
+    }  # fmt: skip
+
+
+def pod_of(api: int, client: int, probe: int, others: Sequence[tuple[str, int]]) -> Pod:
+    return Pod(api, client, probe, tuple((name, number) for name, number in others))
 
 
 def places(cluster_id: str, broker: Broker, pods: Mapping[str, Pod]) -> Iterator[Place]:
@@ -130,6 +151,8 @@ def compose_document(
         for service in filled["services"].values():
             if service["image"] not in default_images:
                 service.pop("build", None)  # somebody's own image is theirs to build
+            if service["labels"].get("mqchaos.part") == "net":
+                service.setdefault("sysctls", {}).update(_SYSCTLS)
         for section, things in filled.items():
             if not section.startswith("x-"):
                 merged.setdefault(section, {}).update(things)

@@ -24,7 +24,6 @@ def caveats(
         *_mirrors(stream),
         *_parted(partition_handling, stream),
         *_memory(stream, producer),
-        *_repeats(),
     ]
 
 
@@ -79,8 +78,3 @@ def _memory(stream: Queues, producer: Settings) -> Iterator[Caveat]:
     if not publishing(producer).persistent:
         why = "messages are kept in memory, and gone when their node restarts"
         yield Caveat("loss", "persistent=false", why)
-
-
-def _repeats() -> Iterator[Caveat]:
-    why = "what a consumer had and did not settle is delivered again, flagged"
-    yield Caveat("duplication", "at least once", why)

@@ -63,8 +63,9 @@ def _loss(broker: Rocketmq, producer: Settings) -> Iterator[Caveat]:
     if str(producer.get("waitStoreMsgOK", True)).lower() == "false":
         why = "the broker acknowledges before the message is flushed and copied"
         yield Caveat("loss", "waitStoreMsgOK=false", why)
-    if str(broker.settings.get("flushDiskType", "ASYNC_FLUSH")) != "SYNC_FLUSH":
-        # Only a loss of power of all copies shows it.
+    flushes = str(broker.settings.get("flushDiskType", "ASYNC_FLUSH")) == "SYNC_FLUSH"
+    if not flushes and any(_copies(broker)):
+        # With safe copies only the loss of power of all of them would show it.
         why = "what is acknowledged is in memory first: a loss of power of all copies loses it"
         yield Caveat("loss", "flushDiskType=ASYNC_FLUSH", why)
 
