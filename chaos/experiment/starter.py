@@ -19,10 +19,10 @@ from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
 from chaos.plugin import first_sentence, shape, summary
-from chaos.spi import ChecksBroker, Json, Momentary
+from chaos.spi import ChecksBroker, Json, Momentary, NeedsDisk
 from chaos.targets import client_words, target_problem
 
-_WIDTH = 80
+_WIDTH = 78  # what is commented out is wrapped before it gets its sign
 _STEP = "  "
 _FIRST_S, _EVERY_S, _FOR = 5, 40, "20s"
 _HEADER = """\
@@ -141,8 +141,11 @@ def _built(cls: type[Any], written: Json, but: Iterable[str]) -> Any:  # noqa: A
 
 
 def _fits(step: Json, system: Any) -> bool:  # noqa: ANN401 - a broker
-    """Whether this system can have the fault, as far as it says so."""
+    """Whether this system can have the fault, as far as it says so. Those of disks would need disks
+    of the nodes' own, which take room."""
     cls = registry.load("faults", step["fault"])
+    if issubclass(cls, NeedsDisk):
+        return False
     if not issubclass(cls, ChecksBroker):
         return True
     return not _built(cls, step, shape(When).keys.values()).broker_problem(system)
@@ -154,10 +157,11 @@ def _made_up(name: str, target: str) -> Json:
     own = shape(registry.load("faults", name))
     schema = own.schema()
     needed = {key: _example(schema["properties"][key]) for key in schema.get("required", ())}
+    needed |= getattr(own.cls, "example", {})
     aims = {key: target for key in own.target_keys if key in needed}
     aims |= {key: client_words(of)[0] for key, of in own.client_keys.items() if key in needed}
     length = {} if issubclass(own.cls, Momentary) else {"for": _FOR}
-    return {"fault": name, "at": ""} | length | needed | aims | getattr(own.cls, "example", {})
+    return {"fault": name, "at": ""} | length | needed | aims
 
 
 def _example(schema: Json) -> Any:  # noqa: ANN401 - whatever the key takes

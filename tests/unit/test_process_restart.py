@@ -117,6 +117,7 @@ def test_only_a_part_is_no_proof() -> None:
 def test_the_end_of_the_run_ends_it(where: str) -> None:
     """Ctrl-C while it waits: at once, and no further node is touched."""
     cluster: FakeCluster = plain() if where == "between two" else slow()
+    cluster.ended = threading.Event()
     if isinstance(cluster, Slow):
         cluster.looks = 10_000
     fault = Restart(ALL, pause=60.0)

@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -198,8 +198,7 @@ class LocalCluster:
 class Local:
     """Plain processes of this user: needs no Docker, no root and no Java; process faults only.
 
-    Java and the brokers' jars come from packages. Links are direct, so faults of the network and of
-    the disk need `--runtime docker`.
+    Java and the jars come from packages. Links are direct, so network and disk faults need Docker.
     """
 
     meshed: ClassVar[bool] = False
@@ -278,6 +277,11 @@ def _numbered(members: Sequence[Member]) -> Mapping[str, Mapping[str, Address]]:
     return {m.name: {p.name: Address(_LOOPBACK, p.number) for p in m.ports} for m in members}
 
 
+def _client(member: Member, addresses: Mapping[str, Address]) -> Address:
+    first, *more = (port.name for port in member.ports if port.for_clients)
+    return replace(addresses[first], others=tuple((name, addresses[name].port) for name in more))
+
+
 def _place(
     cluster_id: str,
     member: Member,
@@ -287,9 +291,7 @@ def _place(
 ) -> Place:
     base = directory / member.name
     clients = {
-        other.name: next(
-            addresses[other.name][port.name] for port in other.ports if port.for_clients
-        )
+        other.name: _client(other, addresses[other.name])
         for other in members
         if any(port.for_clients for port in other.ports)
     }

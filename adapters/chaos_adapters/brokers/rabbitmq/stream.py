@@ -35,9 +35,9 @@ class Queues:
     durable: bool = True
     """Whether a classic queue is to survive the restart of its node."""
     policy: Settings = field(default_factory=dict)
-    """A policy for the queues, as RabbitMQ names its keys: `ha-mode`, `delivery-limit` ..."""
+    """A policy for the queues, as RabbitMQ names its keys, such as `ha-mode`."""
     arguments: Settings = field(default_factory=dict)
-    """Arguments of the queues, as RabbitMQ names them: `x-single-active-consumer` ..."""
+    """Arguments of the queues, as RabbitMQ names them."""
     name: str = "chaos"
     """What the names of the queues begin with; each run adds its own number."""
 
