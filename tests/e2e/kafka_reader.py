@@ -22,7 +22,7 @@ from confluent_kafka import (
 def stored(run_directory: Path, partitions: int) -> set[tuple[int, int]]:
     """(producer, sequence) of all that the topic of a run holds now."""
     about = json.loads((run_directory / "workers.json").read_text())
-    bootstrap = ",".join(f"{host}:{port}" for host, port in about["clients"].values())
+    bootstrap = ",".join(f"{host}:{port}" for host, port, *_ in about["clients"].values())
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": "independent", "enable.auto.commit": False,
     })  # fmt: skip
@@ -47,7 +47,7 @@ def stored(run_directory: Path, partitions: int) -> set[tuple[int, int]]:
 def appended(run_directory: Path, topic: str, number: int) -> dict[int, int]:
     """By offset, the time in ms at which each message of a partition was appended by its leader."""
     about = json.loads((run_directory / "workers.json").read_text())
-    bootstrap = ",".join(f"{host}:{port}" for host, port in about["clients"].values())
+    bootstrap = ",".join(f"{host}:{port}" for host, port, *_ in about["clients"].values())
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": "independent", "enable.auto.commit": False,
     })  # fmt: skip

@@ -276,11 +276,11 @@ class LetGo:
 def test_clients_that_a_death_left_frozen_are_let_go(
     scene: LetGo, played: Callable[[LetGo], tuple[list[str], Seen, Seen]]
 ) -> None:
-    """They cannot see that the tool is gone; whoever heals the cluster lets them end."""
+    """The kernel lets them go on at the death of the tool, so that they see it and end; nobody has
+    to heal them, and `chaos down` finds nothing of them."""
     states, down, after = played(scene)
-    assert states.count(psutil.STATUS_STOPPED) == 2
+    assert psutil.STATUS_STOPPED not in states
     assert down.status == 0, down.output
-    assert "let producer-0 go on" in down.output
     assert after.gone_after_s is not None, after.left
     assert after.left == []
 

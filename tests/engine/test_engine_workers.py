@@ -62,7 +62,8 @@ def test_what_a_killed_worker_recorded_is_readable(scene: Scene, played: Play) -
     is_unknown(seen, "producer-1: ended with status -9")
     rows = [row["done_ns"] for row in seen.rows("sends") if row["producer"] == 1]
     assert seen.moment_ns
-    assert seen.moment_ns - 1e9 < max(rows) < seen.moment_ns
+    # The moment is written down before the kill, which the write delays.
+    assert seen.moment_ns - 1e9 < max(rows) < seen.moment_ns + 1e8
     assert not seen.evidence
     assert figure(seen.document, "phantoms", "phantoms") == 0
 
