@@ -251,6 +251,7 @@ class Instant:
         self.steps = drawn(steps, self.random)
         self.victim = self.random.choice(VICTIMS)
         self.early = self.random.random() < EARLY
+        self.early = self.random.random() < EARLY
         self.delay_s = self.random.uniform(0.0, LOAD_S)
 
     def played(self, work: Path) -> Json:
