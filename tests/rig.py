@@ -20,9 +20,9 @@ class Trouble:
     def __init__(self) -> None:
         self.moments: list[str] = []
         self._left: int | None = None
-        self._error: Callable[[str], Exception] = ClusterError
+        self._error: Callable[[str], BaseException] = ClusterError
 
-    def arm(self, moments: int, error: Callable[[str], Exception] = ClusterError) -> None:
+    def arm(self, moments: int, error: Callable[[str], BaseException] = ClusterError) -> None:
         """Raise once, after so many moments more have passed."""
         self._left, self._error = moments, error
 
