@@ -235,7 +235,7 @@ class FakeBroker:
         self.acts.append("elect")
         came = {}
         for number, node in self.preferred(self.view()).items():
-            if self.leaders[number] != node:
+            if self.leaders[number] != node and not self.deaf:
                 came[number] = self.refused.get(number, "")
                 self.leaders[number] = self.leaders[number] if came[number] else node
         self.trouble("after elect")
@@ -314,6 +314,18 @@ def mesh() -> FakeMesh:
         client = FakeClient(name.replace("fake", "client"), trouble, everybody=load)
         load[client.name] = client
     return FakeMesh(nodes, trouble, links=links, load=load)
+
+
+def toothless() -> FakeMesh:
+    """The same, on which every act seems to work and changes nothing: nobody uses these links, no
+    signal arrives, whoever is told something goes on as before."""
+    cluster = mesh()
+    for one in (*cluster.nodes.values(), *cluster.load.values()):
+        one.deaf |= {"start", "stop", "kill", "pause", "resume", "run", "supplant", "order"}
+    for link in cluster.links.values():
+        link.leaky |= {"inner", "outer"}
+    cluster.broker.deaf = True
+    return cluster
 
 
 def plain() -> FakeCluster:

@@ -275,7 +275,7 @@ class Walk:
 
     def _compact(self) -> None:
         """A log of thousands of faults would be read at every step."""
-        if self.path.exists() and self.path.stat().st_size > 1 << 15:
+        if self.path.exists() and self.path.stat().st_size > 1 << 12:
             entries = [asdict(entry) for entry in reversed(self.pending)]
             self.path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
@@ -311,6 +311,7 @@ class Recorded:
     def __post_init__(self) -> None:
         self.cluster = self.make()
         self.trouble: Trouble = self.cluster.trouble
+        self.faults: dict[tuple[str, ...], Any] = {}
 
     @property
     def bare(self) -> Any:
@@ -321,7 +322,10 @@ class Recorded:
 
     def aim(self, name: str, nodes: Sequence[str]) -> Any:
         self.cluster.broker.leaders = dict.fromkeys(range(3), "fake-2")  # so somebody is to elect
-        return aimed(load("faults", name), *nodes)
+        key = (name, *nodes)
+        if key not in self.faults:  # what a fault takes is read from its source, which takes time
+            self.faults[key] = aimed(load("faults", name), *nodes)
+        return self.faults[key]
 
     def forget(self) -> None:
         """Workers see the end of their pipe; the next tool starts others."""

@@ -25,6 +25,7 @@ class Elect:
 
     claims: ClassVar[str] = "leaders"
     needs_links: ClassVar[bool] = False
+    ends_alone: ClassVar[str] = "at once: there is nothing to undo"
 
     def broker_problem(self, broker: Broker) -> str:
         """See spi.ChecksBroker."""
