@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from chaos.spi import CLIENTS, Address, Launch, Place
 from chaos_adapters.brokers.kafka import Kafka
+from chaos_adapters.brokers.rocketmq import Rocketmq
 from chaos_adapters.runtimes import pods
 from chaos_adapters.runtimes.mesh import Pod, link_proxy, links_of, loopback_of
 from chaos_adapters.runtimes.pods import LABEL, compose_document, dump_yaml, places, write_pod
@@ -29,20 +30,27 @@ def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def ports(broker: Kafka) -> dict[str, Pod]:
+def ports(broker: Any) -> dict[str, Pod]:
+    """Of each pod; where a broker's ports are to be right everywhere, with a number for each."""
     numbers = iter(range(21_000, 22_000))
     return {
-        member.name: Pod(next(numbers), next(numbers), next(numbers)) for member in broker.members()
+        member.name: Pod(
+            next(numbers),
+            next(numbers),
+            next(numbers),
+            {port.name: next(numbers) for port in member.ports if port.everywhere},
+        )
+        for member in broker.members()
     }
 
 
-def written(directory: Path, broker: Kafka, environment: Mapping[str, str] | None = None) -> Any:
+def written(directory: Path, broker: Any, environment: Mapping[str, str] | None = None) -> Any:
     """The document as Compose would read it: through its YAML text."""
     there = ports(broker)
     for place in places(CLUSTER, broker, there):
         launch = broker.launch(place)
         launch = replace(launch, environment={**launch.environment, **(environment or {})})
-        write_pod(directory, place, launch, broker.members())
+        write_pod(directory, place, launch, broker.members(), there)
     text = dump_yaml(compose_document(CLUSTER, broker, directory, there))
     return YAML(typ="safe").load(io.StringIO(text))
 
@@ -73,7 +81,11 @@ def test_everything_that_is_published_is_published_on_loopback(tmp_path: Path, n
     published = [text for service in services.values() for text in service.get("ports", ())]
     found = [text.split(":") for text in published]
     assert {host for host, _, _ in found} == {"127.0.0.1"}
-    expected = {str(n) for pod in ports(Kafka(nodes=nodes)).values() for n in vars(pod).values()}
+    expected = {
+        str(number)
+        for pod in ports(Kafka(nodes=nodes)).values()
+        for number in (pod.api, pod.client, pod.probe)
+    }
     assert {number for _, number, _ in found} == expected
     assert len(found) == 3 * nodes
     assert {inner for _, _, inner in found} == {"8474", "9095", "9096"}
@@ -162,7 +174,11 @@ def test_the_mesh_has_every_link_and_finds_its_proxies(tmp_path: Path, broker: K
         assert link.pod == there[pod]
         proxies = proxies_of(tmp_path, pod)
         for _, proxy, listens in link.routes:
-            assert proxies[proxy]["listen"] == (listens or "0.0.0.0:9095")
+            if source == CLIENTS:
+                assert (proxy, listens) == ("clients", str(there[target].client))
+                assert proxies[proxy]["listen"] == "0.0.0.0:9095"
+            else:
+                assert proxies[proxy]["listen"] == listens
 
 
 def test_brokers_bind_to_their_own_name_and_clients_come_over_loopback() -> None:
@@ -244,7 +260,8 @@ def test_files_of_a_launch_lie_where_the_pod_mounts_them(tmp_path: Path) -> None
     broker = Kafka(nodes=1)
     (place,) = places(CLUSTER, broker, ports(broker))
     assert isinstance(place, Place)
-    write_pod(tmp_path, place, Launch(files={"a.conf": "A", "conf.d/b.conf": "B"}), [place.member])
+    launch = Launch(files={"a.conf": "A", "conf.d/b.conf": "B"})
+    write_pod(tmp_path, place, launch, [place.member], {place.member.name: Pod(1, 2, 3)})
     config = tmp_path / "kafka-1" / "config"
     assert (config / "a.conf").read_text() == "A"
     assert (config / "conf.d" / "b.conf").read_text() == "B"
@@ -257,3 +274,41 @@ def test_a_template_is_found_for_every_system_that_docker_can_run() -> None:
     assert about["config"].startswith("/")
     for path in (about["data"], about["config"]):
         assert f":{path}" in text
+
+
+def test_a_port_that_is_right_everywhere_has_one_address_in_all_places(tmp_path: Path) -> None:
+    """RocketMQ's: 127.0.0.1 and its number, to which the node listens in its own pod, a proxy in
+    each peer's pod, and this machine where clients use it."""
+    broker = Rocketmq()
+    there, services = ports(broker), written(tmp_path, broker)["services"]
+    found = {place.member.name: place for place in places(CLUSTER, broker, there)}
+    for member in broker.members():
+        published = [text.split(":") for text in services[f"net-{member.name}"]["ports"]]
+        for port in member.ports:
+            number = there[member.name].everywhere[port.name]
+            for other, place in found.items():
+                assert place.reach[member.name][port.name] == Address("127.0.0.1", number)
+                if other != member.name and port.for_peers:
+                    proxies = json.loads((tmp_path / other / "config/proxies.json").read_text())
+                    (proxy,) = [p for p in proxies if p["name"] == f"{member.name}.{port.name}"]
+                    assert proxy["listen"] == f"127.0.0.1:{number}"
+                    assert proxy["upstream"] == f"net-{member.name}:{number}"
+            assert found[member.name].listen[port.name] == Address("0.0.0.0", number)
+            outside = [inner for host, at, inner in published if at == str(number)]
+            assert bool(outside) == port.for_clients
+        assert len({inner for _, _, inner in published}) == len(published)
+        first = next(port for port in member.ports if port.for_clients)
+        number = there[member.name].everywhere[first.name]
+        assert found["namesrv-1"].client[member.name] == Address("127.0.0.1", number)
+
+
+def test_clients_links_lead_through_every_port_that_they_use() -> None:
+    """A name server's own port and its controller's are cut together."""
+    broker = Rocketmq()
+    there = ports(broker)
+    link = links_of(broker.members(), there)[CLIENTS, "namesrv-1"]
+    own = there["namesrv-1"].everywhere
+    assert [(port.name, proxy, at) for port, proxy, at in link.routes] == [
+        ("namesrv", "clients", str(own["namesrv"])),
+        ("controller", "clients.controller", str(own["controller"])),
+    ]

@@ -34,13 +34,14 @@ from chaos_adapters.runtimes.marks import MARK, kill_marked
 from chaos_adapters.runtimes.mesh import DockerLink, Pod, links_of
 from chaos_adapters.runtimes.pods import (
     LABEL,
+    client_address,
     compose_document,
     dump_yaml,
     places,
     template_path,
     write_pod,
 )
-from chaos_adapters.runtimes.ports import reserve
+from chaos_adapters.runtimes.ports import assign, reserve
 
 _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
@@ -249,12 +250,16 @@ class Docker:
         members = broker.members()
         directory.mkdir(parents=True, exist_ok=True)
         numbers = iter(reserve(directory, 3 * len(members)))
-        pods = {m.name: Pod(next(numbers), next(numbers), next(numbers)) for m in members}
+        everywhere = assign(directory, members, every=False)
+        pods = {
+            m.name: Pod(next(numbers), next(numbers), next(numbers), everywhere[m.name])
+            for m in members
+        }
         (directory / "pods.json").write_text(
             json.dumps({name: asdict(pod) for name, pod in pods.items()})
         )
         for place in places(cluster_id, broker, pods):
-            write_pod(directory, place, broker.launch(place), members)
+            write_pod(directory, place, broker.launch(place), members, pods)
         document = compose_document(cluster_id, broker, directory, pods)
         (directory / "compose.yaml").write_text(dump_yaml(document))
         _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
@@ -271,9 +276,9 @@ class Docker:
         members = broker.members()
         nodes = {m.name: DockerNode(m.name, cluster_id, directory / m.name) for m in members}
         clients = {
-            member.name: Address(_LOOPBACK, pods[member.name].client)
+            member.name: client_address(member, pods[member.name])
             for member in members
-            if any(port.audience == "clients" for port in member.ports)
+            if any(port.for_clients for port in member.ports)
         }
         return DockerCluster(cluster_id, nodes, clients, links_of(members, pods))
 

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from chaos.spi import CLIENTS, Address, Member, Port
@@ -14,6 +14,7 @@ from chaos_adapters.runtimes.toxiproxy import Server
 
 CLIENT_PROXY, PROBE_PROXY = 9095, 9096
 """Ports on which every pod's Toxiproxy listens for clients and for probes."""
+_MORE_CLIENT_PROXIES = 9100
 _LOOPBACK = "127.0.0.1"
 _STREAMS = ("upstream", "downstream")
 
@@ -25,6 +26,12 @@ class Pod:
     api: int
     client: int
     probe: int
+    everywhere: Mapping[str, int] = field(default_factory=dict)
+    """The numbers of the ports that are right everywhere, by the port's name."""
+
+    def number(self, port: Port) -> int:
+        """Where the node itself listens."""
+        return self.everywhere.get(port.name, port.number)
 
 
 def loopback_of(number: int) -> str:
@@ -37,6 +44,24 @@ def link_proxy(target: str, port: str) -> str:
     return f"{target}.{port}"
 
 
+def client_proxies(member: Member, pod: Pod) -> Sequence[tuple[Port, str, int, int]]:
+    """The ports of a node that clients use, each with its proxy, where that listens in the pod, and
+    the port of this machine that leads there."""
+    found: list[tuple[Port, str, int, int]] = []
+    for number, port in enumerate(port for port in member.ports if port.for_clients):
+        name = "clients" if not number else f"clients.{port.name}"
+        listens = CLIENT_PROXY if not number else _MORE_CLIENT_PROXIES + number
+        found.append((port, name, listens, pod.everywhere.get(port.name, pod.client)))
+    return found
+
+
+def link_address(number: int, port: Port, pod: Pod) -> str:
+    """Where, in every other pod, the proxy of a port of node `number` (from 1) listens."""
+    if port.name in pod.everywhere:
+        return f"{_LOOPBACK}:{pod.everywhere[port.name]}"
+    return f"{loopback_of(number)}:{port.number}"
+
+
 @cache
 def _probe_lock(pod: Pod) -> threading.Lock:  # noqa: ARG001 - one lock a pod, by the cache
     """A pod has one probe, which one prober at a time may point somewhere."""
@@ -46,7 +71,7 @@ def _probe_lock(pod: Pod) -> threading.Lock:  # noqa: ARG001 - one lock a pod, b
 @dataclass(frozen=True)
 class DockerLink:
     """spi.Link. `routes` are its ports with the proxy of each and where that listens in the pod;
-    the clients' link is published itself, so it needs no probe."""
+    the clients' link is published itself, so it needs no probe, and tells where on this machine."""
 
     source: str
     target: str
@@ -77,8 +102,7 @@ class DockerLink:
     def probe(self, timeout_s: float) -> Mapping[str, float | None]:
         """Ping each port."""
         if self.source == CLIENTS:
-            ports = [port for port, _, _ in self.routes]
-            return {port.name: _ping(self.pod.client, port, timeout_s) for port in ports}
+            return {port.name: _ping(int(at), port, timeout_s) for port, _, at in self.routes}
         with _probe_lock(self.pod):
             found = {}
             for port, _, listens in self.routes:
@@ -106,19 +130,22 @@ def links_of(
     """Every ordered pair of nodes that talk to each other, and the clients' way to each node."""
     links = {}
     for number, target in enumerate(members, 1):
-        inner = [port for port in target.ports if port.audience == "peers"]
-        outer = [port for port in target.ports if port.audience == "clients"]
+        inner = [port for port in target.ports if port.for_peers]
+        outer = client_proxies(target, pods[target.name])
         for source in members:
             if source.name != target.name and inner:
-                at = loopback_of(number)
                 routes = tuple(
-                    (port, link_proxy(target.name, port.name), f"{at}:{port.number}")
+                    (
+                        port,
+                        link_proxy(target.name, port.name),
+                        link_address(number, port, pods[target.name]),
+                    )
                     for port in inner
                 )
                 pair = (source.name, target.name)
                 links[pair] = DockerLink(*pair, pods[source.name], routes)
         if outer:
-            routes = tuple((port, "clients", "") for port in outer)
+            routes = tuple((port, proxy, str(at)) for port, proxy, _, at in outer)
             links[CLIENTS, target.name] = DockerLink(
                 CLIENTS, target.name, pods[target.name], routes
             )

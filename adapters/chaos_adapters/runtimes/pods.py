@@ -17,16 +17,19 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from chaos.data import compose_dir
-from chaos.spi import Address, Broker, Json, Launch, Member, Place
+from chaos.spi import Address, Broker, Json, Launch, Member, Place, Port
 from chaos_adapters.runtimes.mesh import (
     CLIENT_PROXY,
     PROBE_PROXY,
     Pod,
+    client_proxies,
+    link_address,
     link_proxy,
     loopback_of,
 )
 
 LABEL = "mqchaos.cluster"
+_API = 8474
 
 
 def template_path(broker: Broker) -> Path:
@@ -44,22 +47,47 @@ def places(cluster_id: str, broker: Broker, pods: Mapping[str, Pod]) -> Iterator
     """Where each member will run."""
     members = broker.members()
     about = template(broker)[1]
-    reach = {m.name: {p.name: Address(m.name, p.number) for p in m.ports} for m in members}
-    client = {m.name: Address("127.0.0.1", pods[m.name].client) for m in members}
+    reach = {m.name: {p.name: _reached(m, p, pods[m.name]) for p in m.ports} for m in members}
+    client = {m.name: client_address(m, pods[m.name]) for m in members}
     for member in members:
         yield Place(
             cluster_id=cluster_id,
             member=member,
             data_dir=about["data"],
             config_dir=about["config"],
-            # Bound to the node's own name: a wildcard would collide with the proxies.
-            listen=reach[member.name],
+            listen={p.name: _listening(member, p, pods[member.name]) for p in member.ports},
             reach=reach,
             client=client,
         )
 
 
-def write_pod(directory: Path, place: Place, launch: Launch, members: Sequence[Member]) -> None:
+def _reached(member: Member, port: Port, pod: Pod) -> Address:
+    if port.name in pod.everywhere:
+        return Address("127.0.0.1", pod.everywhere[port.name])
+    return Address(member.name, port.number)
+
+
+def _listening(member: Member, port: Port, pod: Pod) -> Address:
+    """Bound to the node's own name, as a wildcard would collide with the proxies; but for a number
+    that nobody else has."""
+    if port.name in pod.everywhere:
+        return Address("0.0.0.0", pod.everywhere[port.name])  # noqa: S104 - within the pod
+    return Address(member.name, port.number)
+
+
+def client_address(member: Member, pod: Pod) -> Address:
+    """Where clients on this machine reach a node."""
+    first = next((at for _, _, _, at in client_proxies(member, pod)), pod.client)
+    return Address("127.0.0.1", first)
+
+
+def write_pod(
+    directory: Path,
+    place: Place,
+    launch: Launch,
+    members: Sequence[Member],
+    pods: Mapping[str, Pod],
+) -> None:
     """The files that a pod's two containers mount."""
     config = directory / place.member.name / "config"
     config.mkdir(parents=True, exist_ok=True)
@@ -67,28 +95,34 @@ def write_pod(directory: Path, place: Place, launch: Launch, members: Sequence[M
         file = config / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    (config / "proxies.json").write_text(json.dumps(list(_proxies(place, members)), indent=1))
+    (config / "proxies.json").write_text(json.dumps(list(_proxies(place, members, pods)), indent=1))
     for path in (config, *config.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # the containers' users are not we
     environment = json.dumps(dict(launch.environment))
     (directory / place.member.name / "environment.json").write_text(environment)
 
 
-def _proxies(place: Place, members: Sequence[Member]) -> Iterator[Json]:
+def _proxies(place: Place, members: Sequence[Member], pods: Mapping[str, Pod]) -> Iterator[Json]:
     own = place.member
     for number, peer in enumerate(members, 1):
         if peer.name == own.name:
             continue
         for port in peer.ports:
-            if port.audience == "peers":
+            if port.for_peers:
+                pod = pods[peer.name]
                 yield _proxy(
                     link_proxy(peer.name, port.name),
-                    f"{loopback_of(number)}:{port.number}",
-                    f"net-{peer.name}:{port.number}",
+                    link_address(number, port, pod),
+                    f"net-{peer.name}:{pod.number(port)}",
                 )
-    inner = next((port for port in own.ports if port.audience == "clients"), own.ports[0])
-    yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{inner.number}")
-    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{inner.number}")
+    pod = pods[own.name]
+    outer = client_proxies(own, pod)
+    for port, name, listens, _ in outer:
+        yield _proxy(name, f"0.0.0.0:{listens}", f"{own.name}:{pod.number(port)}")
+    inner = outer[0][0] if outer else own.ports[0]
+    if not outer:
+        yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{inner.number}")
+    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{pod.number(inner)}")
 
 
 def _proxy(name: str, listen: str, upstream: str) -> Json:
@@ -102,6 +136,7 @@ def compose_document(
     text, about = template(broker)
     version = str(getattr(broker, "version", "latest"))
     default_images = set(_images(about["images"], version, {}).values())
+    by_name = {member.name: member for member in broker.members()}
     merged: Json = {}
     for name, pod in pods.items():
         values = {
@@ -116,6 +151,7 @@ def compose_document(
             "VERSION": version,
             "API_PORT": pod.api, "CLIENT_PORT": pod.client, "PROBE_PORT": pod.probe,
             "IMAGES": _literal(compose_dir() / "images"),
+            "PORTS": json.dumps(_published(by_name[name], pod)),
         }  # fmt: skip
         filled = YAML(typ="safe").load(string.Template(text).substitute(values))
         environment = json.loads((directory / name / "environment.json").read_text())
@@ -127,6 +163,13 @@ def compose_document(
             if not section.startswith("x-"):
                 merged.setdefault(section, {}).update(things)
     return merged
+
+
+def _published(member: Member, pod: Pod) -> list[str]:
+    """As Compose writes them."""
+    own = [(pod.api, _API), (pod.probe, PROBE_PROXY)]
+    outer = [(at, listens) for _, _, listens, at in client_proxies(member, pod)]
+    return [f"127.0.0.1:{at}:{listens}" for at, listens in (*own, *outer)]
 
 
 def _images(

@@ -136,8 +136,9 @@ def _read(
     line = Line(at)
     try:
         for queue in queues:
-            first = offset_of(at, codes.GET_MIN_OFFSET, topic, queue)
-            own = offset_of(at, codes.GET_MAX_OFFSET, topic, queue)
+            left_s = max(_LOOK_S, deadline - time.monotonic())  # a busy one may take a while
+            first = offset_of(at, codes.GET_MIN_OFFSET, topic, queue, left_s)
+            own = offset_of(at, codes.GET_MAX_OFFSET, topic, queue, left_s)
             end, read = max(own, ends.get(queue, 0)), first
             while read < end and time.monotonic() < deadline:
                 answer = _pull(line, topic, queue, read, deadline)

@@ -210,7 +210,7 @@ def launch(
     own = (*_START_FAST, f"-Duser.home={place.data_dir}", logback)
     return Launch(
         files={"rocketmq.conf": told + property_text(properties), "logback.xml": _LOGBACK},
-        environment={"JAVA_OPT_EXT": " ".join((*heap, *own))},
+        environment={"JAVA_OPT_EXT": " ".join((*heap, *own)), "MAIN": main},
         program=Java(
             str(versions.lock(version)), main, ("-c", f"{place.config_dir}/rocketmq.conf"),
             (*heap, *own, *_MODERN_JAVA, f"-Drocketmq.home.dir={place.config_dir}"),
