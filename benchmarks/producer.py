@@ -28,6 +28,7 @@ import numpy as np
 from chaos.experiment import Experiment
 from chaos.history.events import EventLog
 from chaos.history.reader import streams
+from chaos.load import assignment
 from chaos.load.workers import Crew
 from chaos.run.provision import Provision
 from chaos.spi import Cluster
@@ -75,8 +76,7 @@ def recorded(cluster: Cluster, experiment: Experiment, topic: str, messages: int
     """Messages/s of a worker with all its recording, by its own history."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        clients = {node: (at.host, at.port) for node, at in cluster.clients.items()}
-        about = {"run": 1, "stream": topic, "clients": clients}
+        about = assignment.for_all(1, topic, cluster.clients)
         (directory / "workers.json").write_text(json.dumps(about))
         (directory / "experiment.json").write_text(json.dumps(experiment.resolved))
         events = EventLog(directory / "events.jsonl")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chaos.experiment import Experiment
-from chaos.spi import Address
+from chaos.spi import Address, Json
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class Assignment:
         experiment = replace(experiment, stream=replace(experiment.stream, name=about["stream"]))
         client, run = f"{role}-{number}", about["run"]
         return Assignment(directory, client, number, place, run, experiment, clients)
+
+
+def for_all(run: int, stream: str, clients: Mapping[str, Address]) -> Json:
+    """What `Assignment.read` needs in `workers.json`."""
+    addresses = {name: (at.host, at.port, at.others) for name, at in clients.items()}
+    return {"run": run, "stream": stream, "clients": addresses}
 
 
 def _address(host: str, port: int, others: list[tuple[str, int]]) -> Address:

@@ -28,6 +28,9 @@ from chaos.timing import now_ns
 
 _CHUNK, _CHUNK_BYTES = 512, 4 << 20
 """Most messages in one go, and about how many bytes; all of a chunk have one send time."""
+_PAUSE_S = 0.001
+"""The shortest wait for what is due next. Clients wait whole milliseconds, and less would be none:
+at 1,000 messages/s the loop would never rest, which took half a core. Outcomes end a wait."""
 _CLOSE_WITHIN_S = 15.0
 _HAND_OVER_WITHIN_S = 15.0
 
@@ -222,7 +225,7 @@ class _Sender:
             self.producer.poll(0 if self._send(count) == count else 0.01)
         else:
             next_due_ns = self.plan.start_ns + self.next * self.plan.interval_ns
-            self.producer.poll(min(max((next_due_ns - now) / 1e9, 0.0), 0.05))
+            self.producer.poll(min(max((next_due_ns - now) / 1e9, _PAUSE_S), 0.05))
         if time.monotonic() >= self._flush_s:
             self._recorder.flush(self.plan)
             self._flush_s = time.monotonic() + FLUSH_EVERY_S

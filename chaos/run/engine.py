@@ -24,6 +24,7 @@ from chaos.errors import ChaosError, ClusterError, DeadlineExceeded, HealError, 
 from chaos.experiment import Experiment
 from chaos.history.events import EventLog, Listener
 from chaos.judge import judge
+from chaos.load import assignment
 from chaos.load.assignment import group_name
 from chaos.load.clients import clients_of
 from chaos.load.dead_letters import dead_letter_stream
@@ -197,13 +198,8 @@ class _Run:
         return replace(cluster, stream=stream, look=self.watch.look)
 
     def _start_load(self, cluster: Cluster) -> None:
-        about: Json = {
-            "run": self.number,
-            "stream": self.experiment.stream.name,
-            "clients": {
-                name: (at.host, at.port, at.others) for name, at in cluster.clients.items()
-            },
-        }
+        stream = self.experiment.stream.name
+        about = assignment.for_all(self.number, stream, cluster.clients)
         write_json(self.directory / "workers.json", about)
         assert self.provision.store
         self.crew.connect(self.stop, self.provision.store.directory)
