@@ -227,7 +227,8 @@ class FakePackets:
 @dataclass
 class FakeLink:
     """spi.Link with two ports; `leaky` ports let bytes through whatever is imposed, `broken` ones
-    never do. `fast` is how many bytes a second it carries by itself."""
+    never do. `fast` is how many bytes a second it carries by itself; `late` is by how much the next
+    probes take longer, one after the other."""
 
     source: str
     target: str
@@ -242,6 +243,7 @@ class FakeLink:
     packets: FakePackets | None = None
     fast: float = 1e7
     base_s: float = 0.0005
+    late: list[float] = field(default_factory=list)
 
     @property
     def way(self) -> str:
@@ -266,8 +268,9 @@ class FakeLink:
 
     def probe(self, timeout_s: float) -> Mapping[str, float | None]:
         self.probes += 1
+        took_s = self._delay_s() + self.base_s + (self.late.pop(0) if self.late else 0.0)
         return {
-            port: self._delay_s() + self.base_s if self._carries(port) else None
+            port: took_s if self._carries(port) and took_s <= timeout_s else None
             for port in ("inner", "outer")
         }
 

@@ -69,6 +69,20 @@ def test_links_that_are_as_slow_already_are_refused(cluster: FakeMesh) -> None:
         Latency("fake-1", 0.1).plan(FakeRig(cluster), Random(1))
 
 
+def test_one_slow_ping_of_a_busy_machine_is_no_slow_link(cluster: FakeMesh) -> None:
+    """The quickest of three counts, before and after."""
+    link = cluster.links["fake-1", "fake-2"]
+    link.late = [0.5, 0.5]
+    fault = Latency("fake-1", 0.1)
+    injection = on(cluster, fault)
+    assert looks(cluster, fault, injection) is FULL
+    fault.heal(cluster, injection)
+    link.late = [0.5, 0.5]
+    assert looks(cluster, fault, injection) is NONE
+    link.late = [0.5, 0.5, 0.5]
+    assert looks(cluster, fault, injection) is PARTIAL
+
+
 # ---------------------------------------------------------------------------------- bandwidth
 
 
@@ -135,6 +149,15 @@ def test_a_flap_that_does_not_cut_is_not_proved(cluster: FakeMesh) -> None:
     cluster.links["fake-1", "fake-2"].leaky = {"inner"}
     fault = Flap("fake-1", 2, 1.0, 1.0)
     assert looks(cluster, fault, on(cluster, fault)) is NONE
+
+
+def test_what_a_busy_machine_shows_late_is_seen_within_the_period(cluster: FakeMesh) -> None:
+    """One link does not answer in time when it is first looked at after a cut."""
+    fault = Flap("fake-1", 1, 2.0, 2.0)
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    cluster.links["fake-1", "fake-2"].late = [9.0, 9.0]
+    fault.inject(cluster, injection)
+    assert looks(cluster, fault, injection) is FULL
 
 
 # ---------------------------------------------------------------------------- loss and crashes

@@ -35,6 +35,7 @@ From = Literal["peers", "clients", "both"]
 Direction = Literal["both", "in", "out"]
 
 ANSWER_WITHIN_S = 0.5
+_PATIENCE_S = 3.0
 _DAY_MS = 86_400_000
 _THREADS = 128
 _TOXICS: Mapping[str, tuple[str, dict[str, float]]] = {
@@ -252,16 +253,17 @@ def measure(
     )  # fmt: skip
 
 
-def answers(link: Link) -> float:
+def answers(link: Link, within_s: float = ANSWER_WITHIN_S) -> float:
     """The share of a link's ports that answer a ping."""
-    found = link.probe(ANSWER_WITHIN_S)
+    found = link.probe(within_s)
     return sum(seconds is not None for seconds in found.values()) / len(found)
 
 
 def all_carry(cluster: Cluster, ways: Collection[Way]) -> None:
-    """Raises FaultError when a link of these ways does not carry everything even now."""
+    """Raises FaultError when a link of these ways does not carry everything even now; nothing is
+    urgent yet, so a busy machine gets more time than in a proof."""
     links = links_of(cluster)
-    found = all_at_once(lambda pair: answers(links[pair]), streams(links, ways))
+    found = all_at_once(lambda pair: answers(links[pair], _PATIENCE_S), streams(links, ways))
     if broken := sorted(pair for pair, share in found.items() if share < 1):
         raise FaultError(f"links that do not carry everything even now: {told(broken)}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, ClassVar
@@ -12,6 +14,8 @@ from chaos.errors import FaultError
 from chaos.spi import Cluster, Duration, Effect, Injection, Presence, Rig, Target
 from chaos.timing import Interrupted
 from chaos_adapters.faults.links import (
+    ANSWER_WITHIN_S,
+    Crossing,
     Direction,
     From,
     How,
@@ -28,6 +32,7 @@ from chaos_adapters.faults.process import managed
 
 LEAST_S = 0.1
 _SEEN = "flaps"
+Look = Callable[[Crossing], bool]
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Flap:
     """Cuts the links between the target nodes and others and restores them, with a period.
 
     Over when it was done `times` times. Proof: in each cut no ping was answered over any of the
-    links whose target serves, and after each it was over all of them.
+    links whose target serves, and after each, before the next one, over all of them.
     """
 
     claims: ClassVar[str] = "network"
@@ -46,7 +51,7 @@ class Flap:
     times: Annotated[int, Field(ge=1, le=1000)]
     """How often."""
     down: Duration
-    """How long the links are cut each time, at least 100ms; seeing that takes up to 0.5 s."""
+    """How long the links are cut each time, at least 100ms; longer when seeing it takes longer."""
     up: Duration
     """How long they carry before they are cut again."""
     parted_from: Annotated[From, Field(alias="from")] = "both"
@@ -72,23 +77,28 @@ class Flap:
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
         """Cut, look, wait, restore, look, wait."""
-        ended, seen = managed(cluster).ended, {"cuts": 0, "restored": 0}
+        seen = {"cuts": 0, "restored": 0}
         injection.data[_SEEN] = seen
         for _ in range(self.times):
             cut(cluster, injection, self.how)
-            seen["cuts"] += self._is_cut(cluster, injection)
-            if ended.wait(self.down):
-                raise Interrupted("the end of the cut")
+            seen["cuts"] += self._lasting(cluster, injection, self.down, lambda now: now.silent)
             restore(cluster, injection, self.how)
-            seen["restored"] += self._carries(cluster, injection)
-            if ended.wait(self.up):
-                raise Interrupted("the next cut")
+            seen["restored"] += self._lasting(cluster, injection, self.up, lambda now: now.whole)
 
-    def _is_cut(self, cluster: Cluster, injection: Injection) -> bool:
-        return measure(cluster, injection, self.how).silent
-
-    def _carries(self, cluster: Cluster, injection: Injection) -> bool:
-        return measure(cluster, injection, self.how).whole
+    def _lasting(
+        self, cluster: Cluster, injection: Injection, seconds: float, at_last: Look
+    ) -> bool:
+        """Let so much time pass, and tell whether it was seen meanwhile; a busy machine may need
+        more than one look. The first look is made to its end, however short the time."""
+        ended, until = managed(cluster).ended, time.monotonic() + seconds
+        for _ in range(max(1, round(seconds / ANSWER_WITHIN_S))):
+            found = at_last(measure(cluster, injection, self.how))
+            rest_s = max(0.0, until - time.monotonic())
+            if ended.wait(rest_s if found else min(rest_s, ANSWER_WITHIN_S)):
+                raise Interrupted("the next cut or its end")
+            if found:
+                return True
+        return False
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:  # noqa: ARG002
         """How many cuts were seen, and how many ends of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, ClassVar
@@ -9,7 +10,19 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from chaos.errors import FaultError
-from chaos.spi import BOTH, Cluster, Duration, Effect, Injection, Json, Link, Presence, Rig, Target
+from chaos.spi import (
+    BOTH,
+    Cluster,
+    Duration,
+    Effect,
+    Injection,
+    Json,
+    Link,
+    Presence,
+    Rig,
+    Target,
+    Way,
+)
 from chaos_adapters.faults.links import (
     Direction,
     From,
@@ -28,6 +41,7 @@ from chaos_adapters.faults.links import (
 
 MOST_S = 4.0
 _SPARE_S = 2.0
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -36,8 +50,8 @@ class Latency:
 
     A way back and forth takes twice the delay, unless only one direction is asked for. Proof: the
     measured time from a ping in the broker's protocol to its answer, over every such link whose
-    target serves, is at least what was asked for; after heal: it is less. What is delayed lies
-    below TLS.
+    target serves, is at least what was asked for; before and after, the quickest of three is less.
+    What is delayed lies below TLS.
     """
 
     claims: ClassVar[str] = "network.delay"
@@ -69,7 +83,7 @@ class Latency:
         if not ways:
             raise FaultError(f"no link leads from {', '.join(nodes)} to {self.parted_from}")
         injection = injection_of("latency", nodes, ways, random)
-        before = self._round_trips(rig.cluster, injection)
+        before = self._round_trips(rig.cluster, injection, _TRIES)
         least = self._least(links, injection)
         late = [way for way, took_s in before.items() if took_s is None or took_s >= least[way]]
         if late:
@@ -84,7 +98,7 @@ class Latency:
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
         """One ping over each of the links."""
         links, on = links_of(cluster), imposed_share(cluster, injection)
-        took = served(cluster, self._round_trips(cluster, injection))
+        took = served(cluster, self._round_trips(cluster, injection, 1 if on else _TRIES))
         least = self._least(links, injection)
         known = {way: seconds for way, seconds in took.items() if seconds is not None}
         slow = sum(seconds >= least[way] for way, seconds in known.items())
@@ -104,20 +118,30 @@ class Latency:
         """Off all links."""
         lift(cluster, injection)
 
-    def _least(self, links: object, injection: Injection) -> dict[tuple[str, str], float]:
+    def _least(self, links: Mapping[Way, Link], injection: Injection) -> dict[Way, float]:
         """How long a ping over each link has to take."""
-        both = streams(links, ways_of(injection)).items()  # type: ignore[arg-type]
+        both = streams(links, ways_of(injection)).items()
         shortest = self.delay - self.jitter
         return {way: shortest * (2 if stream == BOTH else 1) for way, stream in both}
 
     def _round_trips(
-        self, cluster: Cluster, injection: Injection
-    ) -> dict[tuple[str, str], float | None]:
-        links = links_of(cluster)
+        self, cluster: Cluster, injection: Injection, tries: int
+    ) -> dict[Way, float | None]:
+        """The quickest of so many pings over each link, until one is quick: a busy machine only
+        ever makes them longer, so one quick ping shows that nothing delays a link."""
+        links, least = links_of(cluster), self._least(links_of(cluster), injection)
         within_s = 2 * (self.delay + self.jitter) + _SPARE_S
-        return all_at_once(
-            lambda way: _longest(links[way], within_s), streams(links, ways_of(injection))
-        )
+
+        def quickest(way: Way) -> float | None:
+            found: list[float] = []
+            for _ in range(tries):
+                took_s = _longest(links[way], within_s)
+                found += [] if took_s is None else [took_s]
+                if found and min(found) < least[way]:
+                    break
+            return min(found, default=None)
+
+        return all_at_once(quickest, least)
 
 
 def _longest(link: Link, within_s: float) -> float | None:
