@@ -31,7 +31,7 @@ _CHUNK, _CHUNK_BYTES = 512, 4 << 20
 _PAUSE_S = 0.001
 """The shortest wait for what is due next. Clients wait whole milliseconds, and less would be none:
 at 1,000 messages/s the loop would never rest, which took half a core. Outcomes end a wait."""
-_CLOSE_WITHIN_S = 15.0
+_CLOSE_WITHIN_S, _CLOSE_ALONE_WITHIN_S = 15.0, 1.0
 _HAND_OVER_WITHIN_S = 15.0
 
 
@@ -171,7 +171,7 @@ def produce(work: Assignment, control: Control) -> Json:
     fenced = ""
     try:
         _send_until_stopped(sender, control, recorder)
-        producer.close(_CLOSE_WITHIN_S)
+        producer.close(_CLOSE_ALONE_WITHIN_S if control.alone else _CLOSE_WITHIN_S)
     except Fenced as error:
         fenced = str(error)
     recorder.flush(plan)
