@@ -148,8 +148,8 @@ def marks_of_faults(cluster: Cluster, runtime: Runtime) -> Iterator[str]:
         for name, ways in sorted(cluster.packets.losses().items()):
             yield f"packet rules {name} on {len(ways)} ways"
     if isinstance(cluster, Disked):
-        for node, disk in cluster.disks.items():
-            yield from (f"{what} on the disk of {node}" for what in _on_disk(disk))
+        for owner, disk in cluster.disks.items():
+            yield from (f"{what} on the disk of {owner}" for what in _on_disk(disk))
     if isinstance(runtime, Traced):
         yield from runtime.traces(cluster.id)
 

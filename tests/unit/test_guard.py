@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from chaos import guard as guard_module
 from chaos.errors import ClusterError, DeadlineExceeded, FaultError, HealError
 from chaos.guard import Guard, Stage
+from chaos.heal import heal_cluster
 from chaos.history.events import EventLog
 from chaos.registry import load, names
 from chaos.spi import Cluster, Effect, Injection, Json, Momentary, NodeState, Presence, Rig
@@ -362,6 +364,24 @@ def test_a_heal_that_cannot_be_put_on_record_is_told_as_failed(
         told.guard.heal(told.cluster, ())
     assert told.guard.stage is Stage.FAILED
     assert told.whats[-1] == "failed"
+
+
+def test_whoever_has_the_time_goes_on_healing(tmp_path: Path) -> None:
+    """As the reaper does, after whom nobody comes; others give up at the usual deadline."""
+    cluster = mesh()
+    UndoLog(tmp_path / "undo").record(
+        Entry("1-x", "process.pause", {"target": "fake-1"}, ("fake-1",), {}, ("fake-1",))
+    )
+    store: Any = SimpleNamespace(
+        directory=tmp_path, undo_path=tmp_path / "undo", attach=lambda: cluster
+    )
+    cluster.nodes["fake-1"].pause()
+    cluster.trouble.arm(0)
+    with pytest.raises(HealError, match="as asked"):
+        heal_cluster(store)
+    cluster.trouble.arm(0)
+    assert heal_cluster(store, within_s=60.0) == 1
+    assert cluster.left_on == []
 
 
 def test_nodes_that_ended_themselves_are_started_again_except_held_ones(tmp_path: Path) -> None:
