@@ -4,13 +4,15 @@
     python benchmarks/kill9.py --table --state kill9.jsonl
 
 Each instant is a run of `chaos` on a kept Kafka cluster (places `local` and `docker`) or on the
-in-memory broker (`memory`), with a fault of each family that the place can do, overlapping. At a
-random moment the victim is killed: the `tool`, the tool and its reaper at once (`both`), or first
-the reaper and then the tool (`reaper+tool`). Then, with nothing of the tool's own but its files,
+in-memory broker (`memory`), with each fault that the place can do in turn, and others beside it.
+At a random moment the victim is killed: the `tool`, the tool and its reaper at once (`both`), or
+first the reaper and then the tool (`reaper+tool`). Then, with nothing of the tool's own but its
+files,
 
-- everything has to be healed within ten seconds by the reaper, or, where that is dead, by
-  `chaos heal`, which is then called; and nothing may be left: `chaos.residue` says nothing, no
-  process of the run lives, the containers, volumes and networks are those of before;
+- everything has to be healed within ten seconds by the reaper or, where that is dead or gives up,
+  by `chaos heal`, which is then called; a reaper that is still at it is waited for, which `undone
+  s` tells. And nothing may be left: `chaos.residue` says nothing, no process of the run lives, the
+  containers, volumes and networks are those of before;
 - the record has to be readable, and to hold all that the tool had told by its last `rates` event;
   `gap` is the time from the last record to the kill.
 
@@ -38,15 +40,13 @@ from typing import Any
 import psutil
 
 from chaos import clusters
-from chaos.data import experiments_dir
 from chaos.errors import ChaosError
 from chaos.experiment import load_experiment
 from chaos.experiment.place import place_problems
 from chaos.history.reader import streams
-from chaos.recorded import fields_of
 from chaos.registry import load, names
 from chaos.residue import scan
-from chaos.spi import Json, Momentary, Outcome
+from chaos.spi import Json, Momentary, Outcome, contested
 from chaos.timing import clock_environment, now_ns
 from chaos.undo import UndoLog
 
@@ -65,7 +65,19 @@ KAFKA: Steps = {
     "process.pause": {"target": "kafka-2"},
     "process.stop": {"target": "kafka-3"},
     "process.restart": {"target": "kafka-1"},
+    "node.crash": {"target": "kafka-1"},
+    "cpu.limit": {"target": "kafka-2", "cores": 0.05},
+    "disk.corrupt": {"target": "kafka-3"},
+    "disk.fill": {"target": "kafka-1"},
+    "disk.power_loss": {"target": "kafka-2"},
+    "disk.readonly": {"target": "kafka-3"},
+    "disk.throttle": {"target": "kafka-1"},
+    "network.bandwidth": {"target": "kafka-2", "bytes_per_s": "100kB"},
+    "network.flap": {"target": "kafka-3", "times": 5, "down": "500ms", "up": "500ms"},
+    "network.latency": {"target": "kafka-1", "delay": "100ms"},
+    "network.loss": {"target": "kafka-2", "share": 0.1},
     "network.partition": {"isolate": "kafka-3"},
+    "network.reset": {"target": "kafka-1", "times": 3},
     "client.crash": {"target": "producer-0"},
     "client.pause": {"target": "consumer-0"},
     "client.slow": {"by": "20ms"},
@@ -74,27 +86,17 @@ KAFKA: Steps = {
     "broker.elect": {},
     "broker.reassign": {"from": "kafka-2"},
 }
-"""How to use a fault that no shipped experiment uses, or that takes too long as it stands there."""
-
-
-def shipped() -> Steps:
-    """The faults of the shipped Kafka experiments, as they stand there."""
-    found: Steps = {}
-    for path in sorted(experiments_dir().glob("kafka/**/*.yaml")):
-        for step in load_experiment(path).faults:
-            found.setdefault(step.name, fields_of(step.fault))
-    return found
+"""How each fault is used, short enough that it overlaps with others. Every registered one is
+there, else `steps_of` says which is not."""
 
 
 def steps_of(place: str) -> Steps:
     """Every registered fault that can be tried at a place."""
-    known = {**shipped(), **KAFKA}
+    if lacking := set(names("faults")) - set(KAFKA):
+        raise SystemExit(f"KAFKA does not say how to use {', '.join(sorted(lacking))}")
     runtime = "docker" if place == "docker" else "local"
     found = {}
-    for name in names("faults"):
-        if name not in known:
-            continue
-        fields = known[name]
+    for name, fields in sorted(KAFKA.items()):
         if place == "memory":
             fields = json.loads(json.dumps(fields).replace("kafka-3", "kafka-1"))
             fields = json.loads(json.dumps(fields).replace("kafka", "memory"))
@@ -104,7 +106,8 @@ def steps_of(place: str) -> Steps:
             file.flush()
             try:
                 it = load_experiment(Path(file.name))
-            except ChaosError:
+            except ChaosError as error:
+                print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
             if not place_problems(it, runtime, load("runtimes", runtime)):
                 found[name] = fields
@@ -125,6 +128,8 @@ def experiment(place: str, steps: Sequence[Json]) -> Json:
     stream: Json = {"partitions": 3, "replicas": 2, "settings": {"min.insync.replicas": 1}}
     if place == "memory":
         cluster, stream = {"broker": "memory", "nodes": 2}, {"partitions": 2}
+    if place == "docker":
+        cluster["disk"] = {"size": "512MiB", "filesystem": "ext4"}
     return {
         "name": "kill9",
         "cluster": cluster,
@@ -135,12 +140,15 @@ def experiment(place: str, steps: Sequence[Json]) -> Json:
     }
 
 
-def drawn(steps: Steps, random: Random) -> list[Json]:
-    """A fault of each family at a random time, so that they overlap."""
-    families: dict[str, list[str]] = {}
-    for name in steps:
-        families.setdefault(load("faults", name).claims, []).append(name)
-    chosen = [random.choice(sorted(of)) for of in families.values()]
+def drawn(steps: Steps, number: int, random: Random) -> list[Json]:
+    """One fault after the other has its turn; with it, as many as do not fight with any chosen one,
+    at random times, so that they overlap."""
+    first = sorted(steps)[number % len(steps)]
+    chosen = [first]
+    for name in random.sample(sorted(steps), len(steps)):
+        claims = load("faults", name).claims
+        if not any(contested(claims, load("faults", other).claims) for other in chosen):
+            chosen.append(name)
     return [
         timed(name, steps[name], random.uniform(3.0, 6.0), random.uniform(2.0, 6.0))
         for name in chosen
@@ -171,7 +179,7 @@ def line_of(process: psutil.Process) -> str:
 
 def things() -> Counter[str]:
     """The containers, volumes and networks of the clusters of this CHAOS_HOME, by the docker
-    client, with what containers do."""
+    client, with what containers do; agents aside, which stay from their first use."""
     found: Counter[str] = Counter()
     for directory in clusters.directories():
         label = ["--filter", f"label=mqchaos.cluster={directory.name}", "--format"]
@@ -180,7 +188,7 @@ def things() -> Counter[str]:
             ["volume", "ls", *label, "{{.Name}}"], ["network", "ls", *label, "{{.Name}}"],
         ):  # fmt: skip
             done = subprocess.run(["docker", *listing], capture_output=True, text=True, check=True)
-            found.update(done.stdout.splitlines())
+            found.update(line for line in done.stdout.splitlines() if "-agent-" not in line)
     return found
 
 
@@ -248,9 +256,8 @@ class Instant:
     def __init__(self, place: str, number: int, seed: str, steps: Steps) -> None:
         self.place, self.number, self.name = place, number, f"{place}-{number}"
         self.random = Random(f"{seed} {self.name}")
-        self.steps = drawn(steps, self.random)
+        self.steps = drawn(steps, number, self.random)
         self.victim = self.random.choice(VICTIMS)
-        self.early = self.random.random() < EARLY
         self.early = self.random.random() < EARLY
         self.delay_s = self.random.uniform(0.0, LOAD_S)
 
@@ -299,8 +306,11 @@ class Instant:
         up = [*CHAOS, "up", str(file), "--runtime", runtime]
         subprocess.run(up, check=True, stdout=subprocess.DEVNULL)
 
+    def _reapers(self) -> list[psutil.Process]:
+        return [p for p in ours(self.name).values() if "chaos.reaper" in line_of(p)]
+
     def _kill(self, tool: subprocess.Popen[bytes]) -> int:
-        reapers = [p for p in ours(self.name).values() if "chaos.reaper" in line_of(p)]
+        reapers = self._reapers()
         if self.victim == "reaper+tool":
             for reaper in reapers:
                 reaper.kill()
@@ -333,6 +343,10 @@ class Instant:
         undone_s = until(HEALED_WITHIN_S, lambda: not pending())
         clean = until(HEALED_WITHIN_S - (time.monotonic() - started), lambda: not left())
         by = "reaper" if self.victim != "both" else "nobody"
+        late = until(HEAL_WITHIN_S, lambda: not self._reapers()) if self._reapers() else 0.0
+        if late:
+            undone_s = undone_s or (None if pending() else time.monotonic() - started)
+            clean = None if left() else late
         if undone_s is None or clean is None:
             by, at = "chaos heal", time.monotonic()
             healed = subprocess.run([*CHAOS, "heal"], capture_output=True, text=True, check=False)
@@ -430,6 +444,7 @@ def main() -> int:
     parser.add_argument("--instants", type=int, default=5, help="how many to do now")
     parser.add_argument("--state", type=Path, default=Path("kill9.jsonl"))
     parser.add_argument("--work", type=Path, default=Path("kill9.runs"))
+    parser.add_argument("--within-s", type=float, default=3600.0, help="none begins after that")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -437,7 +452,10 @@ def main() -> int:
         steps = steps_of(options.place)
         numbers = {each["number"] for each in done(options.state) if each["place"] == options.place}
         first = max(numbers, default=0) + 1
+        deadline = time.monotonic() + options.within_s
         for number in range(first, first + options.instants):
+            if time.monotonic() > deadline:
+                break
             seen = Instant(options.place, number, options.seed, steps).played(options.work)
             with options.state.open("a") as state:
                 state.write(json.dumps(seen) + "\n")

@@ -189,9 +189,10 @@ def heal_entry(
     raise failed
 
 
-def tries() -> Iterator[None]:
-    """The moments at which to try a heal, ever further apart, until HEAL_WITHIN_S are over."""
-    deadline, pause_s = time.monotonic() + HEAL_WITHIN_S, 0.05
+def tries(within_s: float | None = None) -> Iterator[None]:
+    """The moments at which to try a heal, ever further apart, until so many seconds are over, else
+    HEAL_WITHIN_S."""
+    deadline, pause_s = time.monotonic() + (within_s or HEAL_WITHIN_S), 0.05
     while True:
         yield
         if time.monotonic() > deadline:

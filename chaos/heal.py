@@ -14,12 +14,14 @@ from chaos.undo import Entry, UndoLog
 Tell = Callable[[str], None]
 
 
-def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
+def heal_cluster(
+    store: Store, tell: Tell = lambda line: None, within_s: float | None = None
+) -> int:
     """Undo every pending fault of a cluster, latest first; how many there were.
 
     One may need that another is healed before (replicas move back to a node that runs), so all are
-    tried in turn until the deadline. Raises HealError with all that are left then. Frozen workers
-    of the load are let go first, as that needs no cluster.
+    tried in turn for `within_s` (guard.HEAL_WITHIN_S). Raises HealError with all that are left.
+    Frozen workers of the load are let go first, as that needs no cluster.
     """
     for client in release(store.directory):
         tell(f"let {client} go on")
@@ -30,7 +32,7 @@ def heal_cluster(store: Store, tell: Tell = lambda line: None) -> int:
     faults, hopeless = _built(pending)
     cluster = store.attach()
     problems: list[str] = []
-    for _ in guard.tries():
+    for _ in guard.tries(within_s):
         problems = _try_all(cluster, log, faults, tell)
         if not problems:
             break
@@ -72,9 +74,9 @@ def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
     return entry.nodes if fault is None or holds_down(fault.claims) else ()
 
 
-def restore(store: Store, tell: Tell = lambda line: None) -> None:
+def restore(store: Store, tell: Tell = lambda line: None, within_s: float | None = None) -> None:
     """Heal, and have every node of a kept cluster running. Raises HealError or ClusterError."""
-    heal_cluster(store, tell)
+    heal_cluster(store, tell, within_s)
     for node in store.attach().nodes.values():
         node.resume()
         if node.state() is NodeState.DEAD:
@@ -82,7 +84,7 @@ def restore(store: Store, tell: Tell = lambda line: None) -> None:
             tell(f"started {node.name}")
 
 
-def clean_up(store: Store, tell: Tell = lambda line: None) -> None:
+def clean_up(store: Store, tell: Tell = lambda line: None, within_s: float | None = None) -> None:
     """Heal what is to be kept, remove what is not; always gives up the lock.
 
     A cluster that is to be removed needs no healing of its own nodes, but what faults did outside
@@ -90,10 +92,10 @@ def clean_up(store: Store, tell: Tell = lambda line: None) -> None:
     """
     try:
         if store.state.keep and store.state.ready:
-            restore(store, tell)
+            restore(store, tell, within_s)
             return
         try:
-            heal_cluster(store, tell)
+            heal_cluster(store, tell, within_s)
         except ChaosError as error:
             tell(f"not healed, but removed with its cluster: {error}")
         store.remove()

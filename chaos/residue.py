@@ -24,10 +24,10 @@ from pathlib import Path
 
 from chaos import clusters, registry
 from chaos.clusters import Store
-from chaos.errors import ChaosError
+from chaos.errors import ChaosError, ClusterError
 from chaos.heal import clean_up, restore
 from chaos.load.strays import frozen, orphans, put_down
-from chaos.spi import Meshed, NodeState, Runtime, Traced
+from chaos.spi import Cluster, Disk, Disked, Lossy, Meshed, NodeState, Runtime, Traced
 from chaos.undo import UndoLog
 
 BEING_MADE_S = 60.0
@@ -130,24 +130,47 @@ def _faults(store: Store) -> Iterator[str]:
             yield f"not healed: {entry.fault} on {', '.join(entry.nodes)}"
         for client in frozen(store.directory):
             yield f"frozen {client}"
-        yield from _marks_of_faults(store)
+        yield from marks_of_faults(store.attach(), store.runtime())
     except ChaosError as error:
         if store.state.keep and store.state.ready:
             yield f"cannot be looked at: {error}"
 
 
-def _marks_of_faults(store: Store) -> Iterator[str]:
-    cluster = store.attach()
+def marks_of_faults(cluster: Cluster, runtime: Runtime) -> Iterator[str]:
+    """What is on a cluster that no fault is on, as nodes, links, rules and disks themselves tell
+    it, whatever is on record. Raises ClusterError."""
     for node in cluster.nodes.values():
         if (state := node.state()) is not NodeState.RUNNING:
             yield f"{node.name} is {state}"
     if isinstance(cluster, Meshed):
-        for (source, target), link in cluster.links.items():
-            for name in sorted(link.imposed()):
-                yield f"toxic {name} on {source} -> {target}"
-    runtime = store.runtime()
+        yield from _on_links(cluster)
+    if isinstance(cluster, Lossy):
+        for name, ways in sorted(cluster.packets.losses().items()):
+            yield f"packet rules {name} on {len(ways)} ways"
+    if isinstance(cluster, Disked):
+        for owner, disk in cluster.disks.items():
+            yield from (f"{what} on the disk of {owner}" for what in _on_disk(disk))
     if isinstance(runtime, Traced):
-        yield from runtime.traces(store.state.id)
+        yield from runtime.traces(cluster.id)
+
+
+def prove_free(cluster: Cluster, runtime: Runtime) -> None:
+    """Raises ClusterError when some fault left its marks on a cluster."""
+    if left := list(marks_of_faults(cluster, runtime)):
+        raise ClusterError(f"some fault left {'; '.join(left)}")
+
+
+def _on_links(cluster: Meshed) -> Iterator[str]:
+    for (source, target), link in cluster.links.items():
+        for name in sorted(link.imposed()):
+            yield f"toxic {name} on {source} -> {target}"
+
+
+def _on_disk(disk: Disk) -> Iterator[str]:
+    for rate in sorted(disk.limits()):
+        yield f"limit {rate}"
+    for name in disk.leftovers():
+        yield f"our file {name}"
 
 
 def remove(residue: Residue, tell: Tell) -> None:

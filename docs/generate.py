@@ -38,8 +38,8 @@ from chaos.verdict import schema as verdict_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
-    "README.md", "docs/README.md", "docs/cli.md", "docs/experiment.md", "docs/history.md",
-    "docs/verdict.md",
+    "README.md", "docs/README.md", "docs/cli.md", "docs/experiment.md", "docs/healing.md",
+    "docs/history.md", "docs/verdict.md",
 )  # fmt: skip
 _MARKED = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
@@ -184,6 +184,19 @@ def _about(command: Any) -> str:  # noqa: ANN401
     return str(first)
 
 
+def alone() -> str:
+    """What becomes of each fault whose tool and reaper are both dead."""
+    rows = [
+        (f"[`{name}`]({_page('faults', name)})", _alone(registry.load("faults", name)))
+        for name in registry.names("faults")
+    ]
+    return table(("fault", "ends by itself"), rows)
+
+
+def _alone(cls: type[Any]) -> str:
+    return getattr(cls, "ends_alone", "no: it stays until somebody heals")
+
+
 def columns(name: str) -> str:
     """The columns of a table of the history; what they mean stands beside them in its source."""
     _, _, source = inspect.getsource(schema).partition(f"\n{name.upper()} = ")
@@ -221,6 +234,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "replicas": lambda: columns("replicas"),
     "handlings": lambda: columns("handlings"),
     "events": kinds_of_events,
+    "alone": alone,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {
     "docs/verdict.schema.json": lambda: json.dumps(verdict_schema(), indent=2) + "\n",

@@ -42,9 +42,9 @@ class Trouble:
     def __init__(self) -> None:
         self.moments: list[str] = []
         self._left: int | None = None
-        self._error: Callable[[str], Exception] = ClusterError
+        self._error: Callable[[str], BaseException] = ClusterError
 
-    def arm(self, moments: int, error: Callable[[str], Exception] = ClusterError) -> None:
+    def arm(self, moments: int, error: Callable[[str], BaseException] = ClusterError) -> None:
         """Raise once, after so many moments more have passed."""
         self._left, self._error = moments, error
 
@@ -380,7 +380,7 @@ class FakeBroker:
         self.acts.append("elect")
         came = {}
         for number, node in self.preferred(self.view()).items():
-            if self.leaders[number] != node:
+            if self.leaders[number] != node and not self.deaf:
                 came[number] = self.refused.get(number, "")
                 self.leaders[number] = self.leaders[number] if came[number] else node
         self.trouble("after elect")
@@ -448,6 +448,11 @@ class FakeDisk:
     error: str = ""
     lines: dict[str, bool] = field(default_factory=dict)
 
+    def _unmounted(self) -> None:
+        """As the real one waits for it, in vain."""
+        if self.node.now != "dead":
+            raise ClusterError(f"{self.name} is mounted")
+
     def _act(self, what: str, then: Callable[[], object]) -> None:
         self.trouble(f"before {what} of {self.name}")
         self.acts.append(what)
@@ -503,23 +508,25 @@ class FakeDisk:
         return self.error if "open" in self.files else ""
 
     def corrupt(self, patterns: Sequence[str], share: float, seed: int) -> Sequence[Any]:
-        assert self.node.now == "dead"
+        self._unmounted()
         self._act("corrupt", lambda: None)
         after = "old" if "corrupt" in self.deaf else f"new {seed}"
         return [{"file": patterns[0], "bytes": 1, "before": "old", "after": after}]
 
     def survived(self, mark: str) -> Mapping[str, bool]:
-        assert self.node.now == "dead"
+        self._unmounted()
         self.trouble(f"looking at {self.name}")
         return self.lines
 
     def lose(self, mark: str) -> None:
+        if "lose" in self.deaf:
+            return
         self.error = "EIO"
         self.files |= {f"durable-{mark}"}
         self.lines = {"durable": True, "volatile": False}
 
     def mend(self) -> str:
-        assert self.node.now == "dead"
+        self._unmounted()
 
         def do() -> None:
             self.error = ""
@@ -579,6 +586,21 @@ def mesh() -> FakeMesh:
         load[client.name] = client
     disks = {name: FakeDisk(f"disk of {name}", trouble, nodes[name]) for name in NAMES}
     return FakeMesh(nodes, trouble, links=links, load=load, packets=packets, disks=disks)
+
+
+def toothless() -> FakeMesh:
+    """The same, on which every act seems to work and changes nothing: nobody uses these links, no
+    signal arrives, whoever is told something goes on as before."""
+    cluster = mesh()
+    for one in (*cluster.nodes.values(), *cluster.load.values()):
+        one.deaf |= {"start", "stop", "kill", "pause", "resume", "run", "supplant", "order"}
+        one.deaf |= {"limit_cpu"}
+    for disk in cluster.disks.values():
+        disk.deaf |= {"fill", "limit", "fail", "corrupt", "lose"}
+    for link in cluster.links.values():
+        link.leaky |= {"inner", "outer"}
+    cluster.broker.deaf = cluster.packets.deaf = True
+    return cluster
 
 
 def plain() -> FakeCluster:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 STATS_EVERY_S = 0.25
-_END_WITHIN_S = 20.0
+_END_WITHIN_S = 5.0
+"""Whoever heals is done within ten seconds, and then no process should be left."""
 
 
 class Control:
@@ -20,6 +21,8 @@ class Control:
 
     def __init__(self) -> None:
         self.orders: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.alone = False
+        """The engine is gone: what is open now, nobody waits for."""
         self._lock = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -30,6 +33,7 @@ class Control:
             self.orders.put(json.loads(line))
         if not working:
             os._exit(0)
+        self.alone = True
         self.orders.put({"stop": 0})
         # The engine is gone, so nobody would end a worker that a client library holds up.
         timer = threading.Timer(_END_WITHIN_S, os._exit, (1,))

@@ -32,7 +32,7 @@ _PAUSE_S = 0.002
 """The shortest wait for what is due next. Clients wait whole milliseconds, and less would be none:
 at 1,000 messages/s the loop would never rest, which took half a core. Outcomes end a wait, and what
 is late by it counts: latency is from the due time."""
-_CLOSE_WITHIN_S = 15.0
+_CLOSE_WITHIN_S, _CLOSE_ALONE_WITHIN_S = 15.0, 1.0
 _HAND_OVER_WITHIN_S = 15.0
 
 
@@ -172,7 +172,7 @@ def produce(work: Assignment, control: Control) -> Json:
     fenced = ""
     try:
         _send_until_stopped(sender, control, recorder)
-        producer.close(_CLOSE_WITHIN_S)
+        producer.close(_CLOSE_ALONE_WITHIN_S if control.alone else _CLOSE_WITHIN_S)
     except Fenced as error:
         fenced = str(error)
     recorder.flush(plan)

@@ -14,8 +14,8 @@ from chaos.heal import clean_up, restore
 from chaos.reaper import Reaper
 from chaos.recorded import fields_of
 from chaos.registry import load, names
-from chaos.residue import Residue, being_made, remove
-from chaos.spi import Cluster, Json, Meshed, NodeState, Runtime
+from chaos.residue import Residue, being_made, prove_free, remove
+from chaos.spi import Cluster, Json, NodeState, Runtime
 from chaos.timing import Interrupted, wait_until
 
 READY_WITHIN_S = 300.0  # RabbitMQ needs 10 s of two idle cores, and may get a tenth of them
@@ -118,7 +118,7 @@ class Provision:
             cluster = store.attach()
             self.await_ready(cluster, stop)
             self._experiment.broker.reset(cluster.clients, READY_WITHIN_S)
-            _prove_links_free(cluster)
+            prove_free(cluster, store.runtime())
         except ChaosError as error:
             self._tell(f"kept cluster {store.state.id} is not clean, starting anew: {error}")
             store.remove()
@@ -175,10 +175,3 @@ def _logs(cluster: Cluster, names: list[str]) -> str:
         lines = "\n    ".join(cluster.nodes[name].log_tail(12))
         parts.append(f"\n  last lines of {name}:\n    {lines}")
     return "".join(parts)
-
-
-def _prove_links_free(cluster: Cluster) -> None:
-    if isinstance(cluster, Meshed):
-        for (source, target), link in cluster.links.items():
-            if left := link.imposed():
-                raise ClusterError(f"link {source} -> {target} still has {sorted(left)}")

@@ -177,6 +177,9 @@ from chaos.spi.fault import (
     Effect as Effect,
 )
 from chaos.spi.fault import (
+    EndsAlone as EndsAlone,
+)
+from chaos.spi.fault import (
     Fault as Fault,
 )
 from chaos.spi.fault import (

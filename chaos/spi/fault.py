@@ -165,3 +165,12 @@ class ChecksBroker(Protocol):
 
     def broker_problem(self, broker: Broker) -> str:
         """Why it cannot be done with this broker; empty: it can."""
+
+
+@runtime_checkable
+class EndsAlone(Protocol):
+    """Ability of a Fault: it ends by itself although the tool and its reaper are both dead. Any
+    other one stays until somebody heals: `chaos heal`, or the next run here."""
+
+    ends_alone: ClassVar[str]
+    """When, and by what; half a sentence, for people."""

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,13 @@ import pytest
 from test_lifecycle import Here, _machine, cluster, left, used  # noqa: F401 - a fixture
 
 from chaos import clusters, residue
+from chaos.attached import Attached
 from chaos.cli import main
+from chaos.errors import ClusterError
 from chaos.load import strays
 from chaos.registry import Entry
 from chaos.spi import NodeState
+from tests.rig import FakeMesh, mesh
 
 
 @dataclass
@@ -50,9 +53,12 @@ class Telling(Here):
     node: ClassVar[Still] = Still()
     places: ClassVar[dict[str, Path]] = {}
     limits: ClassVar[list[str]] = []
+    cluster: ClassVar[FakeMesh] = mesh()
 
     def attach(self, broker: object, directory: Path) -> SimpleNamespace:
-        return SimpleNamespace(nodes={"b-1": self.node})
+        it = self.cluster
+        more = {"packets": it.packets, "disks": it.disks, "lose_power": it.lose_power}
+        return SimpleNamespace(id="x", nodes={"b-1": self.node}, links=it.links, **more)
 
     def directories(self) -> Mapping[str, Path]:
         return self.places
@@ -70,6 +76,7 @@ def _telling(monkeypatch: pytest.MonkeyPatch, _machine: None) -> None:  # noqa: 
         Entry("faults", "mend", "test_lifecycle:Mend", "fakes 1.0"),
     )
     Telling.node.now, Telling.node.stuck = NodeState.RUNNING, False
+    Telling.cluster = mesh()
     for kept in (Telling.places, Telling.limits):
         kept.clear()
 
@@ -100,17 +107,45 @@ def test_a_kept_cluster_is_healed_and_stays(state: NodeState) -> None:
     assert (found(), left()) == ({}, [identity])
 
 
-@pytest.mark.parametrize("what", ["node", "limit"])
-def test_a_kept_cluster_that_cannot_be_freed_goes(what: str) -> None:
+def freeze() -> None:
+    Telling.node.now, Telling.node.stuck = NodeState.PAUSED, True
+
+
+LEFT: dict[str, Callable[[], object]] = {
+    "b-1 is paused": freeze,
+    "limit CpuQuota=20000 on container b-1": lambda: Telling.limits.append(
+        "limit CpuQuota=20000 on container b-1"
+    ),
+    "toxic x on fake-1 -> fake-2": lambda: Telling.cluster.links["fake-1", "fake-2"].impose(
+        "x", "latency", latency=1
+    ),
+    "packet rules x on 1 ways": lambda: Telling.cluster.packets.lose("x", [("a", "b")], 1.0),
+    "limit write_bps on the disk of fake-1": lambda: Telling.cluster.disks["fake-1"].limit(
+        {"write_bps": 1}
+    ),
+    "our file filler on the disk of fake-2": lambda: Telling.cluster.disks["fake-2"].fill(0),
+}
+"""What a fault left on a cluster, as it is told; and how it comes about."""
+
+
+@pytest.mark.parametrize("told", LEFT)
+def test_a_kept_cluster_that_cannot_be_freed_goes(told: str) -> None:
     """Nobody would want to measure anything with it."""
     identity = cluster()
-    if what == "node":
-        Telling.node.now, Telling.node.stuck = NodeState.PAUSED, True
-    else:
-        Telling.limits.append("limit CpuQuota=20000 on container b-1")
-    assert len(found()[identity].things) == 1
+    LEFT[told]()
+    assert found()[identity].things == (told,)
     assert swept() == 0
     assert (left(), Here.removed) == ([], [identity])
+
+
+@pytest.mark.parametrize("told", LEFT)
+def test_a_cluster_with_anything_of_a_fault_on_it_is_not_proved_clean(told: str) -> None:
+    """So it is not used again, whatever kind of fault it was."""
+    runtime, broker = Telling(), mesh().broker
+    residue.prove_free(Attached(runtime.attach(None, Path()), broker), runtime)
+    LEFT[told]()
+    with pytest.raises(ClusterError, match=f"some fault left {told}"):
+        residue.prove_free(Attached(runtime.attach(None, Path()), broker), runtime)
 
 
 def test_what_a_dead_run_left_is_healed_and_removed() -> None:

@@ -35,6 +35,7 @@ class Elect:
 
     claims: ClassVar[str] = "leaders"
     needs_links: ClassVar[bool] = False
+    ends_alone: ClassVar[str] = "at once: there is nothing to undo"
 
     whole_within: Duration = 60.0
     """How long it may take until the cluster is whole; 0s: elect whatever it lacks."""

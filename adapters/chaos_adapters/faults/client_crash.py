@@ -22,6 +22,7 @@ class ClientCrash:
 
     claims: ClassVar[str] = "client"
     needs_links: ClassVar[bool] = False
+    ends_alone: ClassVar[str] = "at once: all workers of the load end with the tool"
 
     target: ClientTarget
     """Who dies."""

@@ -22,6 +22,9 @@ class ClientPause:
 
     claims: ClassVar[str] = "client"
     needs_links: ClassVar[bool] = False
+    ends_alone: ClassVar[str] = (
+        "at once: the kernel lets a frozen worker go on when the tool dies (Linux), and it ends"
+    )
 
     target: ClientTarget
     """Who stands still."""

@@ -34,6 +34,9 @@ class ClientSlow:
 
     claims: ClassVar[str] = "client"
     needs_links: ClassVar[bool] = False
+    ends_alone: ClassVar[str] = (
+        "at once: it is done by workers of the load, which end with the tool"
+    )
 
     by: Annotated[Duration, Field(gt=0)]
     """How much longer a message takes."""

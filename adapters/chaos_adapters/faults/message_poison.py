@@ -34,6 +34,9 @@ class MessagePoison:
 
     claims: ClassVar[str] = "client"
     needs_links: ClassVar[bool] = False
+    ends_alone: ClassVar[str] = (
+        "at once: it is done by workers of the load, which end with the tool"
+    )
 
     kind: Literal["malformed", "throws", "hangs"] = "malformed"
     """What they do: they cannot be parsed, the handler throws, or it never returns."""

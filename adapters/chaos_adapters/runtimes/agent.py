@@ -21,6 +21,8 @@ from chaos.errors import ClusterError, DeadlineExceeded
 from chaos_adapters.runtimes.daemon import LABEL, SILENT_S, daemon
 
 IMAGE = "mqchaos/agent:1"
+PART, AGENT = "mqchaos.part", "agent"
+"""The label that tells what a container is for, and its value of agents."""
 _KILL_AFTER_S = 2
 _TIMED_OUT = (124, 128 + 9)
 _CONFLICT = 409
@@ -73,7 +75,7 @@ class Agent:
         return found
 
     def _create(self, client: docker.DockerClient) -> Container:
-        labels = {LABEL: self.cluster_id, "mqchaos.part": "agent"}
+        labels = {LABEL: self.cluster_id, PART: AGENT}
         try:
             return client.containers.create(
                 image(client), name=self.name, labels=labels, init=True,
@@ -87,11 +89,19 @@ class Agent:
                 raise
             return client.containers.get(self.name)  # another process was faster
 
+    def pod_runs(self, client: docker.DockerClient) -> bool:
+        """Whether the pod whose network it shares has one now."""
+        return bool(self._pods(client))
+
     def _pod_id(self, client: docker.DockerClient) -> str:
-        labels = [f"{LABEL}={self.cluster_id}", f"mqchaos.node={self.pod}", "mqchaos.part=net"]
-        for found in client.containers.list(filters={"label": labels}):
+        for found in self._pods(client):
             return str(found.id)
         raise ClusterError(f"the pod of {self.pod} does not run any more")
+
+    def _pods(self, client: docker.DockerClient) -> Sequence[Container]:
+        labels = [f"{LABEL}={self.cluster_id}", f"mqchaos.node={self.pod}", f"{PART}=net"]
+        found: Sequence[Container] = client.containers.list(filters={"label": labels})
+        return found
 
 
 def image(client: docker.DockerClient) -> str:

@@ -55,9 +55,9 @@ class DockerPackets:
         self._everywhere(self.nodes, remove)
 
     def losses(self) -> Mapping[str, Mapping[Way, Losses]]:
-        """From every pod that has an agent: without one, nobody has set rules."""
+        """From every pod that may have some: one that runs, and that has had an agent."""
         found: dict[str, dict[Way, Losses]] = {}
-        pods = [pod for pod in self.nodes if self._agent_is_there(pod)]
+        pods = [pod for pod in self.nodes if self._may_have_rules(pod)]
         for tables in self._everywhere(pods, self._read):
             for name, ways in tables.items():
                 found.setdefault(name, {}).update(ways)
@@ -70,12 +70,14 @@ class DockerPackets:
     def _agent(self, pod: str) -> Agent:
         return Agent(self.cluster_id, ("NET_ADMIN",), pod)
 
-    def _agent_is_there(self, pod: str) -> bool:
+    def _may_have_rules(self, pod: str) -> bool:
+        agent = self._agent(pod)
         with daemon(f"agent of {pod}") as client:
             try:
-                return bool(client.containers.get(self._agent(pod).name).status == "running")
+                found = client.containers.get(agent.name)
             except NotFound:
                 return False
+            return found.status == "running" or agent.pod_runs(client)
 
     def _table(self, name: str) -> str:
         return f"{PREFIX}_{self.cluster_id}_{name}"

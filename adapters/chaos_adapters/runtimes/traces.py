@@ -1,4 +1,5 @@
-"""What faults leave in containers beside a dead or frozen broker and toxics on links.
+"""What faults leave in containers beside a dead or frozen broker, and what links, packet rules and
+disks tell of themselves.
 
 A mechanism that changes something else adds a scan to `SCANS`: it gets all containers of one
 cluster and describes what it finds there of its own. `chaos doctor --residue` shows that of kept
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from chaos_adapters.runtimes.agent import AGENT, PART
 
 Scan = Callable[[Sequence[Any]], Iterator[str]]
 _LIMITS = (
@@ -26,4 +29,17 @@ def limits(containers: Sequence[Any]) -> Iterator[str]:
             yield f"limit {name}={of[name]} on container {container.name}"
 
 
-SCANS: Sequence[Scan] = (limits,)
+def mounts(containers: Sequence[Any]) -> Iterator[str]:
+    """Disks that an agent has mounted: it does so only for as long as a command takes, and what
+    stays mounted is neither checked nor mounted anew."""
+    for container in containers:
+        if container.labels.get(PART) != AGENT or container.status != "running":
+            continue
+        code, told = container.exec_run(["cat", "/proc/self/mounts"])
+        for line in told.decode(errors="replace").splitlines() if code == 0 else ():
+            device, place = line.split()[:2]
+            if device.startswith("/dev/loop"):
+                yield f"{device} mounted on {place} in container {container.name}"
+
+
+SCANS: Sequence[Scan] = (limits, mounts)
