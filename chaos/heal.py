@@ -8,7 +8,7 @@ from chaos import guard
 from chaos.clusters import Store
 from chaos.errors import ChaosError, HealError
 from chaos.load.strays import release
-from chaos.spi import Cluster, Fault, NodeState, holds_down
+from chaos.spi import Cluster, Fault, NodeState, Revives, holds_down
 from chaos.undo import Entry, UndoLog
 
 Tell = Callable[[str], None]
@@ -30,10 +30,9 @@ def heal_cluster(
     if not pending:
         return 0
     faults, hopeless = _built(pending)
-    cluster = store.attach()
     problems: list[str] = []
     for _ in guard.tries(within_s):
-        problems = _try_all(cluster, log, faults, tell)
+        problems = _try_all(store, log, faults, tell)
         if not problems:
             break
     if problems or hopeless:
@@ -52,9 +51,13 @@ def _built(pending: Sequence[Entry]) -> tuple[dict[str, Fault], list[str]]:
     return faults, hopeless
 
 
-def _try_all(cluster: Cluster, log: UndoLog, faults: Mapping[str, Fault], tell: Tell) -> list[str]:
+def _try_all(store: Store, log: UndoLog, faults: Mapping[str, Fault], tell: Tell) -> list[str]:
     """One try for each that is pending; why some are left."""
     pending, problems = log.pending(), []
+    try:
+        cluster = _revived(store, tell)
+    except ChaosError as error:  # a daemon that is being restarted, maybe
+        return [str(error)]
     for position, entry in enumerate(pending):
         fault = faults.get(entry.undo)
         if fault is None:
@@ -69,6 +72,15 @@ def _try_all(cluster: Cluster, log: UndoLog, faults: Mapping[str, Fault], tell: 
     return problems
 
 
+def _revived(store: Store, tell: Tell) -> Cluster:
+    """The cluster, in which everything beside the nodes runs. Raises ClusterError."""
+    runtime = store.runtime()
+    if isinstance(runtime, Revives):
+        for what in runtime.revive(store.state.id):
+            tell(f"started {what}")
+    return store.attach()
+
+
 def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
     fault = faults.get(entry.undo)
     return entry.nodes if fault is None or holds_down(fault.claims) else ()
@@ -77,7 +89,7 @@ def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
 def restore(store: Store, tell: Tell = lambda line: None, within_s: float | None = None) -> None:
     """Heal, and have every node of a kept cluster running. Raises HealError or ClusterError."""
     heal_cluster(store, tell, within_s)
-    for node in store.attach().nodes.values():
+    for node in _revived(store, tell).nodes.values():
         node.resume()
         if node.state() is NodeState.DEAD:
             node.start()

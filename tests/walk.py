@@ -250,8 +250,9 @@ class Walk:
         self.lives.clear()
         self.world.forget()
         store: Any = SimpleNamespace(
-            directory=self.directory, undo_path=self.path, attach=lambda: self.world.bare
-        )
+            directory=self.directory, undo_path=self.path, attach=lambda: self.world.bare,
+            runtime=lambda: None,
+        )  # fmt: skip
         for _ in range(_HEALS_AT_MOST):
             try:
                 heal_cluster(store)

@@ -135,6 +135,9 @@ from chaos.spi.cluster import (
     Rationed as Rationed,
 )
 from chaos.spi.cluster import (
+    Revives as Revives,
+)
+from chaos.spi.cluster import (
     Runtime as Runtime,
 )
 from chaos.spi.cluster import (

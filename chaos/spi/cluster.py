@@ -297,6 +297,15 @@ class Foresees(Protocol):
 
 
 @runtime_checkable
+class Revives(Protocol):
+    """Ability of a Runtime: what it runs beside the nodes (pods with their proxies) ends when the
+    machine or its daemon is restarted, and can be started again. Whoever heals does that first."""
+
+    def revive(self, cluster_id: str) -> Sequence[str]:
+        """Start what has ended; descriptions of it. Idempotent. Raises ClusterError."""
+
+
+@runtime_checkable
 class Traced(Protocol):
     """Ability of a Runtime: it tells more of what carries its marks than `leftovers` does, for
     `chaos doctor --residue`."""

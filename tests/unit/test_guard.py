@@ -366,15 +366,48 @@ def test_a_heal_that_cannot_be_put_on_record_is_told_as_failed(
     assert told.whats[-1] == "failed"
 
 
+def stored(directory: Path, cluster: FakeMesh, runtime: object = None) -> Any:
+    """As much of `clusters.Store` as a heal needs."""
+    return SimpleNamespace(
+        directory=directory, undo_path=directory / "undo", attach=lambda: cluster,
+        runtime=lambda: runtime, state=SimpleNamespace(id="c1"),
+    )  # fmt: skip
+
+
+@dataclass
+class Rebooted:
+    """A runtime whose pods are down, as after a restart of the machine; its daemon is back only at
+    the second try."""
+
+    asked: int = 0
+
+    def revive(self, cluster_id: str) -> list[str]:
+        self.asked += 1
+        if self.asked == 1:
+            raise ClusterError("no daemon answers")
+        return [f"pod of {cluster_id}"]
+
+
+def test_what_ended_with_the_machine_is_started_before_anything_is_healed(tmp_path: Path) -> None:
+    """A link is lifted by a proxy that runs, and a broker starts in a pod that does."""
+    cluster, runtime = mesh(), Rebooted()
+    UndoLog(tmp_path / "undo").record(
+        Entry("1-x", "process.pause", {"target": "fake-1"}, ("fake-1",), {}, ("fake-1", "fake-2"))
+    )
+    cluster.nodes["fake-2"].kill()
+    told: list[str] = []
+    assert heal_cluster(stored(tmp_path, cluster, runtime), told.append, within_s=60.0) == 1
+    assert told == ["started pod of c1", "healed process.pause on fake-1"]
+    assert cluster.left_on == []
+
+
 def test_whoever_has_the_time_goes_on_healing(tmp_path: Path) -> None:
     """As the reaper does, after whom nobody comes; others give up at the usual deadline."""
     cluster = mesh()
     UndoLog(tmp_path / "undo").record(
         Entry("1-x", "process.pause", {"target": "fake-1"}, ("fake-1",), {}, ("fake-1",))
     )
-    store: Any = SimpleNamespace(
-        directory=tmp_path, undo_path=tmp_path / "undo", attach=lambda: cluster
-    )
+    store = stored(tmp_path, cluster)
     cluster.nodes["fake-1"].pause()
     cluster.trouble.arm(0)
     with pytest.raises(HealError, match="as asked"):

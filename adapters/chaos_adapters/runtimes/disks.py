@@ -65,6 +65,13 @@ class DockerDisk:
     container: Callable[[], str]
 
     def _do(self, name: str, timeout_s: float = _WITHIN_S, **arguments: object) -> Any:  # noqa: ANN401 - as each answers
+        if not any(
+            each.startswith(f"{self.device} ") for each in left().get(self.agent.cluster_id, ())
+        ):
+            raise ClusterError(
+                f"{self.device} is no disk of cluster {self.agent.cluster_id} any more, as after a "
+                f"restart of the machine: chaos down {self.agent.cluster_id}"
+            )
         return command(self.agent, name, timeout_s, device=self.device, **arguments)
 
     def space(self) -> tuple[int, int]:

@@ -43,6 +43,7 @@ from chaos_adapters.runtimes.pods import (
     places,
     pod_of,
     reserve_pods,
+    start_dead,
     template_path,
     write_pod,
 )
@@ -318,6 +319,10 @@ class Docker:
             disks.detach(cluster_id)
             _remove_containers(client, mark)  # the agent that did it
         shutil.rmtree(directory, ignore_errors=True)
+
+    def revive(self, cluster_id: str) -> Sequence[str]:
+        """See `chaos_adapters.runtimes.pods`; an agent is started when it is used."""
+        return start_dead(cluster_id)
 
     def leftovers(self) -> Mapping[str, Sequence[str]]:
         """All containers, networks and volumes with our label; none where no daemon answers."""

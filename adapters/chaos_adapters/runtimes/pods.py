@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from chaos.data import compose_dir
 from chaos.spi import Address, Broker, Json, Launch, Member, Place
+from chaos_adapters.runtimes.daemon import LABEL, daemon
 from chaos_adapters.runtimes.marks import place_of
 from chaos_adapters.runtimes.mesh import (
     CLIENT_PROXY,
@@ -182,3 +183,16 @@ def dump_yaml(document: Json) -> str:
     yaml.default_flow_style = False
     yaml.dump(document, text)
     return text.getvalue()
+
+
+def start_dead(cluster_id: str) -> Sequence[str]:
+    """Start the pods that have ended, as they do with the machine or its daemon; which they were.
+    Raises ClusterError."""
+    with daemon(f"the pods of cluster {cluster_id}") as client:
+        mark = {"label": [f"{LABEL}={cluster_id}", "mqchaos.part=net"]}
+        dead = [
+            pod for pod in client.containers.list(all=True, filters=mark) if pod.status != "running"
+        ]
+        for pod in dead:
+            pod.start()
+    return [f"container {pod.name}" for pod in dead]
