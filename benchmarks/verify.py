@@ -89,6 +89,11 @@ def _offset(producer: int, sequence: Numbers) -> Numbers:
     return sequence // PARTITIONS * PRODUCERS + producer
 
 
+def _end(each: int) -> int:
+    """Where each partition ends; second copies lie in front of it."""
+    return (each // PARTITIONS + 1) * PRODUCERS + PLANTED
+
+
 def _swapped(each: int, producer: Numbers | int, sequence: Numbers) -> Numbers:
     """Sequences as they lie in their partition: the planted ones change places with the next."""
     late = plant(each)["out of order"]
@@ -147,10 +152,12 @@ def _write_copies(run: Path, client: str, table: str, each: int, reader: int | N
         _write_rows(writer, *(some[order] for some in (producer, sequence, offset, ~damaged)))
     # The second copies lie behind everything else.
     twice = planted["stored twice"]
+    behind = _end(each) - len(twice) + np.arange(len(twice))
     if reader is not None:
-        twice = twice[twice % PARTITIONS % CONSUMERS == reader]
-    _write_rows(writer, 0 * twice, twice, 10 * each + twice, twice >= 0)
-    ends = [[number, 0, 20 * each, 20 * each] for number in range(PARTITIONS)]
+        mine = twice % PARTITIONS % CONSUMERS == reader
+        twice, behind = twice[mine], behind[mine]
+    _write_rows(writer, 0 * twice, twice, behind, twice >= 0)
+    ends = [[number, 0, _end(each), _end(each)] for number in range(PARTITIONS)]
     more = {ENDS: json.dumps(ends).encode()} if table == "stored" else {}
     writer.write(metadata={FINAL: b"1", **more})
     writer.close()
@@ -160,13 +167,13 @@ def _write_replicas(run: Path, node: str, each: int) -> None:
     """What one node holds, in pieces of PIECE messages; the same on all of them."""
     writer = Writer(stream_path(run, node, "replicas"), "replicas")
     for partition in range(PARTITIONS):
-        first = np.arange(0, 20 * each, PIECE * 20 * PARTITIONS // PRODUCERS)
+        first = np.arange(0, _end(each), PIECE)
         nobody = np.full(len(first), -1)
-        last = np.append(first[1:], 20 * each) - 1
+        last = np.append(first[1:], _end(each)) - 1
         digest = first * 2_654_435_761 % 2**31
         writer.write([np.full(len(first), partition), first, last, digest, 0 * first, nobody,
                       nobody])  # fmt: skip
-    ends = [[number, 0, 20 * each, 20 * each] for number in range(PARTITIONS)]
+    ends = [[number, 0, _end(each), _end(each)] for number in range(PARTITIONS)]
     writer.write(metadata={FINAL: b"1", ENDS: json.dumps(ends).encode()})
     writer.close()
 
@@ -253,7 +260,7 @@ def check(run: Path, document: Document, messages: int) -> None:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    RUN = Path(tempfile.gettempdir()) / f"mqchaos-verify-3-{count}"
+    RUN = Path(tempfile.gettempdir()) / f"mqchaos-verify-4-{count}"
     if not (RUN / "complete").exists():
         RUN.mkdir(exist_ok=True)
         generate(RUN, count)

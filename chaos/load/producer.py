@@ -28,9 +28,10 @@ from chaos.timing import now_ns
 
 _CHUNK, _CHUNK_BYTES = 512, 4 << 20
 """Most messages in one go, and about how many bytes; all of a chunk have one send time."""
-_PAUSE_S = 0.001
+_PAUSE_S = 0.002
 """The shortest wait for what is due next. Clients wait whole milliseconds, and less would be none:
-at 1,000 messages/s the loop would never rest, which took half a core. Outcomes end a wait."""
+at 1,000 messages/s the loop would never rest, which took half a core. Outcomes end a wait, and what
+is late by it counts: latency is from the due time."""
 _CLOSE_WITHIN_S = 15.0
 _HAND_OVER_WITHIN_S = 15.0
 
