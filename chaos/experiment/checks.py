@@ -84,6 +84,14 @@ def disk_flaws(steps: Mapping[int, Step], disk: Volume | None) -> Iterator[Flaw]
             yield Flaw(("faults", index, "fault"), what)
 
 
+def clock_flaws(steps: Mapping[int, Step], own: bool) -> Iterator[Flaw]:
+    """Faults that act on clocks, which nodes share with everybody."""
+    for index, step in steps.items():
+        if step.fault.claims == "clock" and not own:
+            what = "acts on clocks of the nodes' own: write `clock: own` under `cluster`"
+            yield Flaw(("faults", index, "fault"), f"{step.name} {what}")
+
+
 def overlap_flaws(steps: Mapping[int, Step]) -> Iterator[Flaw]:
     """Two faults that take hold of the same thing at once, as far as their spelling tells."""
     for (one, a), (other, b) in combinations(sorted(steps.items()), 2):

@@ -30,10 +30,10 @@ from docker.models.containers import Container
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState, Runtime, Volume
 from chaos.timing import wait_until
-from chaos_adapters.runtimes import disks
+from chaos_adapters.runtimes import clocks, disks
+from chaos_adapters.runtimes.clocks import DockerClocks
 from chaos_adapters.runtimes.clusters import DiskedCluster, DockerCluster
 from chaos_adapters.runtimes.daemon import LABEL, daemon, labels, things
-from chaos_adapters.runtimes.disks import DockerDisk
 from chaos_adapters.runtimes.marks import MARK, directory_at, kill_marked
 from chaos_adapters.runtimes.mesh import links_of
 from chaos_adapters.runtimes.pods import (
@@ -227,11 +227,20 @@ class Docker:
     _volume: Volume | None = field(default=None, init=False)
     """The disk that each node of a new cluster gets: no parameter, as every runtime is asked for it
     in the same words."""
+    _clocks: bool = field(default=False, init=False)
 
     def with_disks(self, volume: Volume) -> Runtime:
         """See spi.GivesDisks."""
+        return self._with(_volume=volume)
+
+    def with_clocks(self) -> Runtime:
+        """See spi.GivesClocks."""
+        return self._with(_clocks=True)
+
+    def _with(self, **asked: object) -> Runtime:
         made = Docker()
-        object.__setattr__(made, "_volume", volume)
+        for name, value in {**vars(self), **asked}.items():
+            object.__setattr__(made, name, value)
         return made
 
     def check(self, broker: Broker) -> Sequence[str]:
@@ -245,7 +254,8 @@ class Docker:
             return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
         if not _compose_command():
             return ["Compose is missing: install the docker compose plug-in or docker-compose"]
-        return disks.missing(self._volume) if self._volume else []
+        lacking = disks.missing(self._volume) if self._volume else []
+        return [*lacking, *(clocks.missing(broker) if self._clocks else [])]
 
     def describe(self) -> Sequence[str]:
         """For `chaos doctor`: what is there."""
@@ -275,6 +285,8 @@ class Docker:
         if self._volume:
             disks.make(cluster_id, directory, self._volume, list(pods))
             disks.put(document, directory)
+        if self._clocks:
+            clocks.put(document, directory, broker, list(pods))
         (directory / "compose.yaml").write_text(dump_yaml(document))
         _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
         return self.attach(broker, directory)
@@ -294,15 +306,11 @@ class Docker:
             for member in members
             if any(port.audience == "clients" for port in member.ports)
         }
-        links, made = links_of(members, pods), disks.read(directory)
-        if made is None:
-            return DockerCluster(cluster_id, nodes, clients, links)
-        agent = disks.worker(cluster_id, directory)
-        own = {
-            name: DockerDisk(device, made[0], agent, nodes[name].container_id)
-            for name, device in made[1].items()
-        }
-        return DiskedCluster(cluster_id, nodes, clients, links, own)
+        links, own = links_of(members, pods), disks.own(cluster_id, directory, nodes)
+        ticking = DockerClocks(cluster_id, directory, nodes) if clocks.made(directory) else None
+        if own is None:
+            return DockerCluster(cluster_id, nodes, clients, links, ticking=ticking)
+        return DiskedCluster(cluster_id, nodes, clients, links, own, ticking=ticking)
 
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""
