@@ -542,7 +542,7 @@ def test_reading_back_tells_which_node_is_silent(cluster: Nodes) -> None:
     found: list[object] = []
     with pytest.raises(DeadlineExceeded, match="memory-2"):
         found.extend(cluster.broker.stored(cluster.clients, STREAM, 4))
-    # Nodes are read side by side, so either may come to its end first.
+    # Nodes are asked side by side, so either may be the first to be read.
     ends = {each for each in found if isinstance(each, PartitionEnd)}
     assert ends == {PartitionEnd(0, 0, 10, 10), PartitionEnd(2, 0, 10, 10)}
 
