@@ -168,11 +168,10 @@ class Crew:
         return [*self.producers, *self.consumers, *self.readers]
 
     def start(self, producers: int, consumers: int) -> None:
-        """Start all, as soon as there is experiment.json: they take a second or two to come up, for
-        which no cluster is needed."""
+        """Start the clients, as soon as there is experiment.json: they take a second or two to come
+        up, for which no cluster is needed."""
         self.consumers = [self._start("consumer", number) for number in range(consumers)]
         self.producers = [self._start("producer", number) for number in range(producers)]
-        self.readers = [self._start("reader", 0)]
 
     def connect(self, stop: threading.Event, cluster_directory: Path) -> None:
         """Have all connect to the cluster of workers.json; in `cluster_directory` they are noted
@@ -184,10 +183,13 @@ class Crew:
         self._await(self.everybody, lambda worker: worker.ready, "clients to connect", stop)
 
     def go(self, start_ns: int) -> None:
-        """Have the first message due at this time."""
+        """Have the first message due at this time. The reader comes up meanwhile, as nothing waits
+        for it yet."""
         for worker in self.producers:
             worker.from_ns = start_ns
             worker.tell(go=start_ns)
+        self.readers = [self._start("reader", 0)]
+        self.readers[0].work()
 
     def supplant(self, worker: Worker) -> None:
         """From now on another one has its place, whatever it still does."""

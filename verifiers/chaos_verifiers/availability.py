@@ -60,7 +60,7 @@ class Availability:
         if not len(batch):
             return state
         acked = records.acknowledged(batch)
-        gaps.follow(state.acks, acked.client, acked["partition"], acked["done_ns"])
+        gaps.follow(state.acks, acked, "done_ns")
         in_time = acked
         if self.within is not None:
             late_ns = acked["done_ns"] - acked["due_ns"]

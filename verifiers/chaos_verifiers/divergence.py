@@ -64,10 +64,14 @@ class Divergence:
             return state
         acked = records.acknowledged(batch)
         placed = records.select(acked, (acked["offset"] >= 0) & (acked["partition"] >= 0))
-        for key, _, places in records.by_page(placed["partition"], placed["offset"]):
-            low, high = int(places.min()), int(places.max()) + 1
-            times = state.acks.page(key)[low:high]
-            times[:] = np.minimum(times + np.bincount(places - low), _MOST)
+        if len(placed):
+            lots = records.by_partition(placed)
+            offset = placed["offset"][lots.rows]
+            for number, mine in lots:
+                for key, _, places in records.by_page(number, offset[mine]):
+                    low, high = int(places.min()), int(places.max()) + 1
+                    times = state.acks.page(key)[low:high]
+                    times[:] = np.minimum(times + np.bincount(places - low), _MOST)
         return state
 
     def merge(self, a: State, b: State) -> State:

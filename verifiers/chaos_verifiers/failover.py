@@ -64,13 +64,11 @@ class Failover:
     def fold(self, state: State, batch: Batch) -> State:
         """See Verifier."""
         if batch.table == "deliveries":
-            gaps.follow(
-                state.served.deliveries, batch.client, batch["partition"], batch["received_ns"]
-            )
+            gaps.follow(state.served.deliveries, batch, "received_ns")
             return state
         acked = records.acknowledged(batch)
+        gaps.follow(state.served.acks, acked, "done_ns")
         if len(acked):
-            gaps.follow(state.served.acks, acked.client, acked["partition"], acked["done_ns"])
             first, place, count = buckets.split(acked["due_ns"])
             longest = np.zeros(count, np.int64)
             np.maximum.at(longest, place, acked["done_ns"] - acked["due_ns"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chaos.spi import Column
+from chaos.spi import Batch
+from chaos_verifiers import records
 
 SMALLEST_NS = 50_000_000
 """Shorter gaps are normal batching; they are not kept."""
@@ -41,27 +42,24 @@ class Track:
 Tracks = dict[Pair, Track]
 
 
-def follow(tracks: Tracks, client: str, partition: Column, time_ns: Column) -> None:
-    """Take in when a client was served, in the order of its own record."""
-    if not len(partition):
+def follow(tracks: Tracks, batch: Batch, time: str) -> None:
+    """Take in when a client was served, in the order of its own record; `time` is the column."""
+    if not len(batch):
         return
-    # A stable sort of 16 bits is a radix sort, many times faster than one of 32.
-    narrow = partition.astype(np.int16) if int(partition.max()) < 1 << 15 else partition
-    order = np.argsort(narrow, kind="stable")
-    partition, time_ns = partition[order], time_ns[order]
+    for pair, piece in batch.once(f"tracks by {time}", lambda: list(_pieces(batch, time))):
+        known = tracks.get(pair)
+        tracks[pair] = _joined(known, piece) if known else piece
+
+
+def _pieces(batch: Batch, time: str) -> Iterator[tuple[Pair, Track]]:
+    lots = records.by_partition(batch)
+    time_ns = batch[time][lots.rows]
     wide = time_ns[1:] - time_ns[:-1] >= SMALLEST_NS
-    turns = np.flatnonzero(partition[1:] != partition[:-1]) + 1
-    wide[turns - 1] = False
-    before = np.flatnonzero(wide)
-    spans = np.column_stack([time_ns[before], time_ns[before + 1]])
-    owners = partition[before]
-    starts, ends = [0, *turns.tolist()], [*turns.tolist(), len(partition)]
-    for start, end in zip(starts, ends, strict=True):
-        number = int(partition[start])
-        mine = spans[owners == number]
-        piece = Track(int(time_ns[start]), int(time_ns[end - 1]), [mine] if len(mine) else [])
-        known = tracks.get((client, number))
-        tracks[client, number] = _joined(known, piece) if known else piece
+    for number, mine in lots:
+        before = np.flatnonzero(wide[mine.start : mine.stop - 1]) + mine.start
+        spans = np.column_stack([time_ns[before], time_ns[before + 1]])
+        first_ns, last_ns = int(time_ns[mine.start]), int(time_ns[mine.stop - 1])
+        yield (batch.client, number), Track(first_ns, last_ns, [spans] if len(spans) else [])
 
 
 def _joined(a: Track, b: Track) -> Track:

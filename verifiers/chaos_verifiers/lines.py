@@ -6,7 +6,7 @@ only, so all that has to be remembered of it is how far it got.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +46,7 @@ class Lines:
         ends = np.append(starts[1:], len(order)) - 1
         if _all_go_up(offset, sequence, starts, known):
             tops = zip(offset[ends].tolist(), sequence[ends].tolist(), strict=True)
-            self._mark(batch["producer"], batch["sequence"])
+            self._mark(records.pages(batch))
         else:
             before_offset = _before(offset, starts, [place for place, _ in known])
             before = _before(sequence, starts, [number for _, number in known])
@@ -56,13 +56,14 @@ class Lines:
             rows = order[late]
             names = ("producer", "sequence", "partition", "offset")
             self.late.add(*(batch[name][rows] for name in names), before[late])
-            self._mark(batch["producer"][order[fresh & ~late]], sequence[fresh & ~late])
+            right = fresh & ~late
+            self._mark(records.by_page(batch["producer"][order[right]], sequence[right]))
             highest = np.maximum(before_offset, offset)[ends], np.maximum(before, sequence)[ends]
             tops = zip(*(some.tolist() for some in highest), strict=True)
         self.reached.update(zip(lines, tops, strict=True))
 
-    def _mark(self, producer: Column, sequence: Column) -> None:
-        for key, _, places in records.by_page(producer, sequence):
+    def _mark(self, pages: Iterable[tuple[records.Page, records.Rows, Column]]) -> None:
+        for key, _, places in pages:
             self.right.page(key)[places] = True
 
     def merge(self, other: Lines) -> None:

@@ -64,7 +64,7 @@ class Ordering:
     def fold(self, state: State, batch: Batch) -> State:
         """See Verifier."""
         if batch.table == "sends":
-            for key, rows, places in records.by_page(batch.producer, batch["sequence"]):
+            for key, rows, places in records.pages(batch):
                 state.keys.page(key)[places] = batch["key"][rows] + 1
             return state
         good = records.whole(batch)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from chaos.spi import Batch
 from chaos_verifiers import gaps
 from chaos_verifiers.gaps import Spans, Track, Tracks
 
@@ -19,10 +21,16 @@ def spans(*pairs: tuple[int, int]) -> Spans:
     return np.array(pairs, np.int64).reshape(-1, 2) * 100 * MS
 
 
+def batch(partitions: list[int], done_ns: NDArray[np.int64]) -> Batch:
+    """What one client was served."""
+    columns = {"partition": np.array(partitions, np.int32), "done_ns": done_ns}
+    return Batch("sends", "a", 0, columns)
+
+
 def track(*times: int) -> Track:
     """When one client was served, in units of 100 ms."""
     tracks: Tracks = {}
-    gaps.follow(tracks, "a", np.zeros(len(times), np.int32), np.array(times) * 100 * MS)
+    gaps.follow(tracks, batch([0] * len(times), np.array(times) * 100 * MS), "done_ns")
     return tracks["a", 0]
 
 
@@ -30,7 +38,7 @@ def test_gaps_of_each_partition() -> None:
     """Partitions mixed in one batch do not end each other's gaps."""
     tracks: Tracks = {}
     times = np.array([0, 1, 2, 9, 10, 30]) * 10 * MS
-    gaps.follow(tracks, "a", np.array([0, 1, 0, 1, 0, 1], np.int32), times)
+    gaps.follow(tracks, batch([0, 1, 0, 1, 0, 1], times), "done_ns")
     assert tracks["a", 0].spans(0).tolist() == [[20 * MS, 100 * MS]]
     assert tracks["a", 1].spans(0).tolist() == [[10 * MS, 90 * MS], [90 * MS, 300 * MS]]
 
