@@ -19,7 +19,7 @@ from kio.schema.types import BrokerId, TopicName
 from kio.serial import entity_writer
 from kio.static.primitive import i32, i32Timedelta, i64
 
-from chaos.errors import ClusterError
+from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address
 from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka import wire
@@ -178,6 +178,30 @@ def test_one_that_lags_behind_is_named_after_a_while(
     until(lambda: observer.observe(5).dissenting == ("kafka-1",), "the dissenter")
     brokers[0].answers[METADATA] = tells(2, 1)
     until(lambda: observer.observe(5).dissenting == (), "agreement")
+
+
+def test_a_deposed_leader_is_not_believed_when_it_answers_alone(
+    observer: KafkaObserver, brokers: list[FakeBroker]
+) -> None:
+    """The others are slow or gone; who hears nobody does not know that it leads no more."""
+    for broker in brokers[1:]:
+        broker.answers[METADATA] = tells(2, 1)
+    assert observer.observe(5).leaders == {0: "kafka-2"}
+    for broker in brokers[1:]:
+        broker.awake.clear()
+    with pytest.raises(DeadlineExceeded, match="the last leaders"):
+        observer.observe(0.2)
+    for broker in brokers[1:]:
+        broker.awake.set()
+    until(lambda: sees(observer) == {0: "kafka-2"}, "the others")
+
+
+def sees(observer: KafkaObserver) -> object:
+    """The leaders, if anybody is believed."""
+    try:
+        return observer.observe(0.2).leaders
+    except DeadlineExceeded:
+        return None
 
 
 def test_dead_brokers_are_done_without(observer: KafkaObserver, brokers: list[FakeBroker]) -> None:

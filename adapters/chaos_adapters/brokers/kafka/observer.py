@@ -15,7 +15,8 @@ from chaos_adapters.brokers.kafka.groups import Groups
 from chaos_adapters.brokers.kafka.told import Told, behind, told, view
 
 _PATIENCE_S = 0.025
-"""Who has not answered after so long is not waited for, as long as somebody else has."""
+"""Who has not answered after so long is not waited for, as long as somebody else has who knows the
+last leaders."""
 _QUORUM_EVERY = 2
 """Every so many looks one broker is asked for the controller. It hands the question on, so that
 asking costs twice what a look at leaders does, and all costs fall on one node."""
@@ -31,7 +32,8 @@ class KafkaObserver:
 
     A look takes what was asked *and* answered in it, so that it describes a moment within it. A
     broker that was silent in the look before does not count where others do: nobody could tell
-    since when it says so.
+    since when it says so. One that tells older leaders than somebody told before is never believed,
+    even where it answers alone: a leader that hears nobody would seem to be back for an instant.
     """
 
     def __init__(self, clients: Mapping[str, Address], topic: str) -> None:
@@ -43,6 +45,8 @@ class KafkaObserver:
         self._controller, self._groups = _Controller(), Groups(clients, topic)
         self._looks, self._spoke = 0, frozenset[str]()
         self._behind: dict[str, float] = {}
+        self._youngest = (0, 0)
+        """The greatest `Told.age` so far."""
         self._last = View()
 
     def observe(self, timeout_s: float) -> View:
@@ -55,6 +59,9 @@ class KafkaObserver:
         self._spoke = frozenset(tales)
         if not any(tale.partitions for tale in known.values()):
             raise ClusterError(f"Kafka does not know {self._topic}")
+        self._youngest = max(self._youngest, *(tale.age for tale in known.values()))
+        if not self._up_to_date(known):
+            raise DeadlineExceeded("an answer of a broker that knows the last leaders", timeout_s)
         controller = self._controller.now(time.monotonic())
         self._last = view(known, self._last, controller, self._dissenting(known, start))
         return self._last
@@ -69,14 +76,16 @@ class KafkaObserver:
             line.close()
 
     def _ask(self, start: float, timeout_s: float) -> dict[str, Told]:
-        """What the brokers tell that answer at once; or the first that does at all."""
+        """What the brokers tell that answer at once; or the first that does at all, and up to the
+        first that knows the last leaders."""
         asked = {place for place, line in enumerate(self._leaders) if line.ask(start)}
         if self._looks % _QUORUM_EVERY == 0:
             asked |= self._ask_for_controller(start)
         self._looks += 1
         tales: dict[str, Told] = {}
         while any(self._lines[place].waiting for place in asked):
-            left_s = start + (_PATIENCE_S if tales else timeout_s) - time.monotonic()
+            patience_s = _PATIENCE_S if self._up_to_date(tales) else timeout_s
+            left_s = start + patience_s - time.monotonic()
             if left_s <= 0:
                 break
             for place, answer in wire.turn(self._lines, left_s):
@@ -85,6 +94,10 @@ class KafkaObserver:
                 elif place in asked:
                     tales[self._names[place]] = told(answer, self._topic)
         return tales
+
+    def _up_to_date(self, tales: Mapping[str, Told]) -> bool:
+        """Whether one of them knows the last leaders."""
+        return any(tale.age >= self._youngest for tale in tales.values())
 
     def _ask_for_controller(self, start: float) -> set[int]:
         """Ask the next broker whose last question does not hang; where its line stands."""
