@@ -16,7 +16,7 @@ def run(tmp_path: Path) -> Run:
 
     def run_it(experiment: str, *options: str) -> Ran:
         runs = tmp_path / "runs"
-        done = chaos("run", f"experiments/{experiment}", "--runs", str(runs), *options)
+        done = chaos("run", str(Path("experiments") / experiment), "--runs", str(runs), *options)
         directories = sorted(runs.iterdir()) if runs.is_dir() else []
         output = done.stdout + done.stderr
         assert directories, output
