@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -111,7 +113,9 @@ class Second:
 def second(tmp_path: Path) -> Iterator[Second]:
     if os.geteuid() != 0:
         pytest.skip("only root can start a second Docker daemon")
-    directory = Path(os.environ.get("CHAOS_SECOND_DOCKER") or tmp_path / "docker")
+    kept = os.environ.get("CHAOS_SECOND_DOCKER")
+    # Its own sockets lie in there, and paths of sockets are short: at most 107 characters.
+    directory = Path(kept or tempfile.mkdtemp(prefix="dockerd-"))
     directory.mkdir(exist_ok=True)
     made = Second(directory, tmp_path / "home")
     subprocess.run(["ip", "netns", "add", made.space], check=True)
@@ -124,6 +128,8 @@ def second(tmp_path: Path) -> Iterator[Second]:
     finally:
         made.stop()
         subprocess.run(["ip", "netns", "del", made.space], check=True)
+        if not kept:
+            shutil.rmtree(directory)
 
 
 def begun(second: Second, tmp_path: Path) -> subprocess.Popen[bytes]:
