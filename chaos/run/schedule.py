@@ -19,6 +19,8 @@ from chaos.targets import client_names, parse_target, resolve, resolve_clients
 from chaos.timing import now_ns
 from chaos.undo import UndoLog
 
+_LOOK_S = 0.02
+
 
 @dataclass
 class Rig:
@@ -116,22 +118,44 @@ class Schedule:
             raise bugs[0]
 
     def _live(self, step: Step, guard: Guard, cluster: Cluster, start_ns: int) -> None:
-        if not self._sleep_until(start_ns + int(step.at_s * 1e9)):
+        earlier = self._earlier(step, guard)
+        in_time = self._sleep_until(start_ns + int(step.at_s * 1e9))
+        if not in_time or not self._await_end(earlier):
             guard.skip("the run ended before its time")
             return
+        if stuck := [other.id for other in earlier if other.stage is Stage.FAILED]:
+            guard.skip(f"{', '.join(stuck)}, with which it would fight, is not healed")
+            return
+        begin_ns = now_ns()
         try:
             guard.inject(cluster, self.over)
             if step.stays:
                 self.over.wait()
             elif step.for_s is not None:
                 # The last look takes its time; the heal is to be punctual.
-                until_s = step.at_s + step.for_s
-                self._sleep_until(start_ns + int((until_s - guard.look_s) * 1e9))
+                self._sleep_until(begin_ns + int((step.for_s - guard.look_s) * 1e9))
             guard.look_again(cluster)
             if step.for_s is not None:
-                self._sleep_until(start_ns + int((step.at_s + step.for_s) * 1e9))
+                self._sleep_until(begin_ns + int(step.for_s * 1e9))
         finally:
             guard.heal(cluster, _Held(self._others(guard)))
+
+    def _earlier(self, step: Step, guard: Guard) -> Sequence[Guard]:
+        """Those that are to be over by its time, and would fight with it if they are not: on a busy
+        machine a heal takes its time."""
+        return [
+            another
+            for other, another in self._guards.values()
+            if other.at_s < step.at_s and other.until_s <= step.at_s and clash(guard, another)
+        ]
+
+    def _await_end(self, guards: Sequence[Guard]) -> bool:
+        """Wait until these are healed, or have failed to; False when the end came first."""
+        # Another thread may still be about to enter the last of them.
+        while not all(g.id in self._lives and self._lives[g.id].done() for g in guards):
+            if self.over.wait(_LOOK_S):
+                return False
+        return not self.over.is_set()
 
     def _sleep_until(self, time_ns: int) -> bool:
         """False when the end came first."""

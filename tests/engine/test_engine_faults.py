@@ -71,6 +71,31 @@ def test_faults_on_different_nodes_may_overlap(scene: Scene, played: Play) -> No
     assert kill.proved
 
 
+LATE = Scene(
+    "late",
+    experiment(
+        {"at": "3s", "fault": "process.restart", "pause": "500ms"},
+        step("process.kill", "memory-1", at_s=3.2, for_s=0.4),
+    ),
+)
+
+
+@pytest.mark.parametrize("scene", [LATE], ids=str)
+def test_a_fault_waits_until_an_earlier_one_leaves_its_node_alone(
+    scene: Scene, played: Play
+) -> None:
+    """That took longer than the schedule could know; the second one lasts as long all the same."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    restart, kill = faults(seen)
+    assert restart.gone_ns
+    assert kill.attempt_ns
+    assert kill.heal_ns
+    assert kill.proved
+    assert kill.attempt_ns >= restart.gone_ns
+    assert (kill.heal_ns - kill.attempt_ns) / 1e9 == pytest.approx(0.4, abs=0.3)
+
+
 TO_THE_END = Scene(
     "to-the-end",
     experiment({"at": "3s", "fault": "process.pause", "target": "memory-1"}),
