@@ -70,6 +70,11 @@ class Fake(ThreadingHTTPServer):
         if len(parts) == 2:
             proxy.update(body)
             return 200, proxy
+        if len(parts) == 4:
+            (known,) = (toxic for toxic in toxics if toxic["name"] == parts[3])
+            known["toxicity"] = body["toxicity"]
+            known["attributes"] |= body["attributes"]
+            return 200, known
         if body["type"] == "nonsense":
             return 400, {"error": "invalid toxic type"}
         if any(toxic["name"] == body["name"] for toxic in toxics):
@@ -132,6 +137,22 @@ def test_adding_replaces_and_removing_again_is_fine(fake: Fake) -> None:
     server.remove("a.inner", "x")
     server.remove("a.inner", "x")
     assert server.toxics("a.inner") == {}
+
+
+def test_what_stands_before_others_is_made_to_do_nothing_until_they_are_gone(fake: Fake) -> None:
+    """Toxiproxy does not survive it otherwise; other directions have chains of their own."""
+    server = fake.server_at
+    for name, stream in (("a", "upstream"), ("b", "upstream"), ("c", "downstream")):
+        server.add("a.inner", name, "latency", stream, {"latency": 1.0})
+    server.remove("a.inner", "a")
+    assert server.toxics("a.inner") == {"b": "upstream", "c": "downstream"}
+    left = {toxic["name"]: toxic["toxicity"] for toxic in fake.proxies["a.inner"]["toxics"]}
+    assert left == {"a": 0, "b": 1, "c": 1}
+    server.add("a.inner", "a", "latency", "upstream", {"latency": 2.0})
+    assert "a" in server.toxics("a.inner")
+    server.remove("a.inner", "a")
+    server.remove("a.inner", "b")
+    assert [toxic["name"] for toxic in fake.proxies["a.inner"]["toxics"]] == ["c"]
 
 
 def test_a_proxy_is_led_elsewhere(fake: Fake) -> None:
@@ -356,6 +377,25 @@ def test_a_real_link_is_cut_and_heals_on_the_same_connection(real: tuple[Server,
         assert connection.recv(1) == b"2"
     assert found.probe(5.0)["inner"] is not None
     assert found.imposed() == frozenset()
+
+
+def test_a_real_server_survives_overlapping_toxics(real: tuple[Server, Pod]) -> None:
+    """Two of them hold a message back, its sender goes, the first one is taken off, then the other,
+    and one more is added: Toxiproxy 2.12 would panic, had the first one really been taken out."""
+    server, pod = real
+    hang: dict[str, float] = {"latency": 86_400_000}
+    for _ in range(5):
+        server.add("a.inner", "first", "latency", "upstream", hang)
+        server.add("a.inner", "second", "latency", "upstream", hang)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", pod.client), 5) as connection:
+                connection.sendall(b"1")
+        server.remove("a.inner", "first")
+        server.remove("a.inner", "second")
+        server.add("a.inner", "third", "latency", "upstream", hang)
+        server.remove("a.inner", "third")
+        assert server.answers()
+        assert server.toxics("a.inner") == {}
 
 
 def test_a_real_server_says_what_is_wrong(real: tuple[Server, Pod]) -> None:

@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 
 from chaos.data import compose_dir
 from chaos.spi import Address, Broker, Json, Launch, Member, Place
-from chaos_adapters.runtimes.daemon import LABEL, daemon
+from chaos_adapters.runtimes.agent import PART
+from chaos_adapters.runtimes.daemon import LABEL, daemon, labels
 from chaos_adapters.runtimes.marks import place_of
 from chaos_adapters.runtimes.mesh import (
     CLIENT_PROXY,
@@ -152,7 +153,7 @@ def compose_document(
         for service in filled["services"].values():
             if service["image"] not in default_images:
                 service.pop("build", None)  # somebody's own image is theirs to build
-            if service["labels"].get("mqchaos.part") == "net":
+            if service["labels"].get(PART) == "net":
                 service.setdefault("sysctls", {}).update(_SYSCTLS)
         for section, things in filled.items():
             if not section.startswith("x-"):
@@ -187,12 +188,17 @@ def dump_yaml(document: Json) -> str:
 
 def start_dead(cluster_id: str) -> Sequence[str]:
     """Start the pods that have ended, as they do with the machine or its daemon; which they were.
-    Raises ClusterError."""
+    What else still runs there is killed, to be started as any dead node is: the network that it
+    shared ended with the pod. Raises ClusterError."""
     with daemon(f"the pods of cluster {cluster_id}") as client:
-        mark = {"label": [f"{LABEL}={cluster_id}", "mqchaos.part=net"]}
-        dead = [
-            pod for pod in client.containers.list(all=True, filters=mark) if pod.status != "running"
-        ]
+        owned = f"{LABEL}={cluster_id}"
+        everything = client.containers.list(all=True, filters={"label": owned})
+        dead = [c for c in everything if labels(c).get(PART) == "net" and c.status != "running"]
         for pod in dead:
             pod.start()
+            node = labels(pod)["mqchaos.node"]
+            for container in everything:
+                sharing = container is not pod and labels(container).get("mqchaos.node") == node
+                if sharing and container.status in ("running", "paused"):
+                    container.kill()
     return [f"container {pod.name}" for pod in dead]
