@@ -14,6 +14,7 @@ from chaos.experiment.checks import (
     ability_flaws,
     baseline_flaws,
     client_flaws,
+    clock_flaws,
     disk_flaws,
     lasting_flaws,
     overlap_flaws,
@@ -139,6 +140,7 @@ class _Builder:
         self.flaws += transaction_flaws(broker, load)
         if machine is not None:
             self.flaws += disk_flaws(dict(enumerate(steps)), machine.disk)
+            self.flaws += clock_flaws(dict(enumerate(steps)), machine.clock == "own")
         if head is None or broker is None or machine is None:
             return None
         if stream is None or load is None or phases is None:

@@ -89,6 +89,18 @@ from chaos.spi.broker import (
 from chaos.spi.broker import (
     Transacts as Transacts,
 )
+from chaos.spi.clocks import (
+    Clocked as Clocked,
+)
+from chaos.spi.clocks import (
+    Clocks as Clocks,
+)
+from chaos.spi.clocks import (
+    GivesClocks as GivesClocks,
+)
+from chaos.spi.clocks import (
+    Skew as Skew,
+)
 from chaos.spi.cluster import (
     Address as Address,
 )
@@ -235,6 +247,15 @@ from chaos.spi.links import (
 )
 from chaos.spi.links import (
     Witness as Witness,
+)
+from chaos.spi.memory import (
+    Memoried as Memoried,
+)
+from chaos.spi.memory import (
+    Memory as Memory,
+)
+from chaos.spi.memory import (
+    UsedUp as UsedUp,
 )
 from chaos.spi.observing import (
     Group as Group,

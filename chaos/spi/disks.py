@@ -81,6 +81,10 @@ class Disk(Protocol):
         of a rate, measured on two seconds' worth of `rate`. Writes go into the page cache, as a
         broker's. Of a node that runs."""
 
+    def sync(self) -> tuple[float, float]:
+        """Seconds that fsync of 4 KiB takes whoever is subject to the same limits as the broker,
+        and that a write of 1 MiB into the page cache takes. Of a node that runs."""
+
     def fail(self) -> None:
         """Let the file system meet an error, at which it turns read-only under open files."""
 
