@@ -165,10 +165,16 @@ from chaos.spi.disks import (
     GivesDisks as GivesDisks,
 )
 from chaos.spi.disks import (
+    LosesCaches as LosesCaches,
+)
+from chaos.spi.disks import (
     NeedsDisk as NeedsDisk,
 )
 from chaos.spi.disks import (
     TellsFiles as TellsFiles,
+)
+from chaos.spi.disks import (
+    TrustsCaches as TrustsCaches,
 )
 from chaos.spi.disks import (
     Volume as Volume,

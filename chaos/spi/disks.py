@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from chaos.spi.broker import Caveat
 from chaos.spi.cluster import Runtime
 from chaos.spi.words import Json
 from chaos.units import Size
@@ -141,3 +142,19 @@ class TellsFiles(Protocol):
 
     def files(self, stream: Any) -> Sequence[str]:  # noqa: ANN401 - the broker's own type
         """Patterns (as of `pathlib.Path.glob`) below the data directory of any node."""
+
+
+@runtime_checkable
+class LosesCaches(Protocol):
+    """Ability of a Fault: what machines have in memory and not on their disks is gone with it."""
+
+    def loses_caches(self) -> bool:
+        """Whether that of several machines at once, as far as its target tells."""
+
+
+@runtime_checkable
+class TrustsCaches(Protocol):
+    """Ability of a Broker: it may acknowledge what no disk has yet."""
+
+    def cache_caveats(self, stream: Any) -> Sequence[Caveat]:  # noqa: ANN401 - the broker's own type
+        """What it does not promise where several machines lose their memory at once."""
