@@ -64,7 +64,7 @@ def cache_caveats(broker: Kafka, stream: Topic) -> Sequence[Caveat]:
         return ()
     setting = f"flush.messages={'default' if messages == _NEVER else messages}"
     why = "replicas confirm what is in their memory, and all of them may lose that at once"
-    return (Caveat("loss", setting, why),)
+    return [Caveat(question, setting, why) for question in ("loss", "divergence")]
 
 
 def _divergence(loss: Sequence[Caveat]) -> Iterator[Caveat]:
