@@ -104,6 +104,7 @@ class DockerDisk:
     def limit(self, rates: Mapping[str, int]) -> None:
         """In the broker's control group, the root's (version 1) and by the device's share of the
         page cache."""
+        self._do("flush")
         self._do("limit", container=self.container(), rates=dict(rates))
 
     def unlimit(self) -> None:

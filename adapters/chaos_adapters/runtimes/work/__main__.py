@@ -14,7 +14,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     for command in (
         disks.make, disks.detach, loops.attached, loops.check,
         space.space, space.fill, space.clear, space.leftovers, space.write, space.corrupt,
-        rates.limit, rates.limits, rates.unlimit, rates.pace, rates.sync,
+        rates.flush, rates.limit, rates.limits, rates.unlimit, rates.pace, rates.sync,
         memory.lift_memory_limit, memory.use_up_memory,
         clocks.set_clock,
         breaks.lose_power, breaks.survived, breaks.fail, breaks.failed, breaks.release,

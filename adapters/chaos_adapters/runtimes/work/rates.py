@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chaos_adapters.runtimes.work.groups import CGROUP, group_of, join
-from chaos_adapters.runtimes.work.loops import SYS, mounted, own
+from chaos_adapters.runtimes.work.loops import SYS, mounted, own, run
 
 WHATS = ("read_bps", "write_bps", "read_iops", "write_iops")
 _V2 = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
@@ -50,6 +50,12 @@ def limit(device: str, container: str, rates: Mapping[str, int]) -> None:
         bdi = SYS / "class" / "bdi" / _number(device)
         (bdi / "max_bytes").write_text(str(max(rates["write_bps"], _LEAST_DIRTY)))
         (bdi / "strict_limit").write_text("1")
+
+
+def flush(device: str) -> None:
+    """Write back all that waits for it, so that a rate does not begin with a minute of old data."""
+    with mounted(device) as top:
+        run("sync", "-f", str(top))
 
 
 def limits(device: str, container: str) -> dict[str, list[int]]:
