@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill9 import MARK, line_of, ours, pending, residue
+from chaos import clusters
 from chaos_adapters.runtimes import disks
 from tests.e2e.kafka_reader import acknowledged, stored
 from tests.e2e.tools import CHAOS, Run, chaos, needs_docker, within
@@ -105,8 +106,10 @@ def proofs(runs: Path) -> set[str]:
 
 def mounted_and_written() -> list[str]:
     """Brokers whose data lies on a disk of their own that takes a write which is forced to it."""
+    (cluster,) = clusters.directories()
+    marks = ("label=mqchaos.part=broker", f"label=mqchaos.cluster={cluster.name}")
     listed = subprocess.run(
-        ["docker", "ps", "--quiet", "--filter", "label=mqchaos.part=broker"],
+        ["docker", "ps", "--quiet", "--filter", marks[0], "--filter", marks[1]],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     probe = "/var/lib/kafka/data/e2e"
