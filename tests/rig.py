@@ -486,6 +486,9 @@ class FakeDisk:
         full = "ENOSPC" if size > self.space()[0] else ""
         return Written(size, 0.001, self.error or full)
 
+    def flush(self) -> None:
+        self._act("flush", lambda: None)
+
     def limit(self, rates: Mapping[str, int]) -> None:
         self._act("limit", lambda: self.rates.update(rates))
 

@@ -67,6 +67,9 @@ class Disk(Protocol):
     def write(self, size: int, durable: bool) -> Written:
         """Write so much, into the page cache; with `durable`, fsync belongs to it."""
 
+    def flush(self) -> None:
+        """Write back all that waits in the page cache."""
+
     def limit(self, rates: Mapping[str, int]) -> None:
         """Set rates: `read_bps`, `write_bps` (bytes a second), `read_iops`, `write_iops`. Writes
         that wait in the page cache count, too. Of a node that runs."""

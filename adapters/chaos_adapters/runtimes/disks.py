@@ -101,10 +101,14 @@ class DockerDisk:
         found = self._do("write", size=size, durable=durable)
         return Written(found["written"], found["seconds"], found["error"])
 
+    def flush(self) -> None:
+        """By syncfs."""
+        self._do("flush")
+
     def limit(self, rates: Mapping[str, int]) -> None:
         """In the broker's control group, the root's (version 1) and by the device's share of the
         page cache."""
-        self._do("flush")
+        self.flush()
         self._do("limit", container=self.container(), rates=dict(rates))
 
     def unlimit(self) -> None:

@@ -53,7 +53,7 @@ def limit(device: str, container: str, rates: Mapping[str, int]) -> None:
 
 
 def flush(device: str) -> None:
-    """Write back all that waits for it, so that a rate does not begin with a minute of old data."""
+    """Write back all that waits for it: a rate would begin with a minute of old data."""
     with mounted(device) as top:
         run("sync", "-f", str(top))
 
