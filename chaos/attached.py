@@ -14,9 +14,11 @@ from chaos.spi import (
     Address,
     Broker,
     Client,
+    Clocked,
     Cluster,
     Disked,
     Lossy,
+    Memoried,
     Meshed,
     Node,
     NodeState,
@@ -50,6 +52,10 @@ class Attached:
         if isinstance(self.cluster, Disked):
             object.__setattr__(self, "disks", self.cluster.disks)
             object.__setattr__(self, "lose_power", self.cluster.lose_power)
+        if isinstance(self.cluster, Clocked):
+            object.__setattr__(self, "clocks", self.cluster.clocks)
+        if isinstance(self.cluster, Memoried):
+            object.__setattr__(self, "memories", self.cluster.memories)
         if isinstance(self.cluster, Lossy):
             object.__setattr__(self, "packets", self.cluster.packets)
         if self.workers is not None:

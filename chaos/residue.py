@@ -27,11 +27,23 @@ from chaos.clusters import Store
 from chaos.errors import ChaosError, ClusterError
 from chaos.heal import clean_up, restore
 from chaos.load.strays import frozen, orphans, put_down
-from chaos.spi import Cluster, Disk, Disked, Lossy, Meshed, NodeState, Runtime, Traced
+from chaos.spi import (
+    Clocked,
+    Cluster,
+    Disk,
+    Disked,
+    Lossy,
+    Memoried,
+    Meshed,
+    NodeState,
+    Runtime,
+    Traced,
+)
 from chaos.undo import UndoLog
 
 BEING_MADE_S = 60.0
 """A directory without a state that is younger than this may be a cluster in the making."""
+_CLOCK_OFF_S = 0.5
 LOAD = "load"
 """Stands in the place of a cluster's id for workers of the load."""
 
@@ -137,11 +149,11 @@ def _faults(store: Store) -> Iterator[str]:
 
 
 def marks_of_faults(cluster: Cluster, runtime: Runtime) -> Iterator[str]:
-    """What is on a cluster that no fault is on, as nodes, links, rules and disks themselves tell
-    it, whatever is on record. Raises ClusterError."""
-    for node in cluster.nodes.values():
-        if (state := node.state()) is not NodeState.RUNNING:
-            yield f"{node.name} is {state}"
+    """What is on a cluster that no fault is on, as nodes, links, rules, disks and clocks themselves
+    tell it, whatever is on record. Raises ClusterError."""
+    states = {name: node.state() for name, node in cluster.nodes.items()}
+    running = [name for name, state in states.items() if state is NodeState.RUNNING]
+    yield from (f"{name} is {states[name]}" for name in states if name not in running)
     if isinstance(cluster, Meshed):
         yield from _on_links(cluster)
     if isinstance(cluster, Lossy):
@@ -150,6 +162,7 @@ def marks_of_faults(cluster: Cluster, runtime: Runtime) -> Iterator[str]:
     if isinstance(cluster, Disked):
         for owner, disk in cluster.disks.items():
             yield from (f"{what} on the disk of {owner}" for what in _on_disk(disk))
+    yield from _in_running(cluster, running)
     if isinstance(runtime, Traced):
         yield from runtime.traces(cluster.id)
 
@@ -164,6 +177,15 @@ def _on_links(cluster: Meshed) -> Iterator[str]:
     for (source, target), link in cluster.links.items():
         for name in sorted(link.imposed()):
             yield f"toxic {name} on {source} -> {target}"
+
+
+def _in_running(cluster: Cluster, nodes: Sequence[str]) -> Iterator[str]:
+    """A limit of memory goes with a process, and a clock is told by one."""
+    for name in nodes:
+        if isinstance(cluster, Memoried) and (limit := cluster.memories.limit(name)):
+            yield f"{name} may have only {limit} bytes of memory"
+        if isinstance(cluster, Clocked) and abs(off := cluster.clocks.read(name)) > _CLOCK_OFF_S:
+            yield f"the clock of {name} is off by {off:+.1f} s"
 
 
 def _on_disk(disk: Disk) -> Iterator[str]:

@@ -22,6 +22,8 @@ from chaos.spi import (
     Member,
     NodeState,
     Placement,
+    Skew,
+    UsedUp,
     View,
     Volume,
     Written,
@@ -446,6 +448,8 @@ class FakeDisk:
     free: int = 1 << 29
     rates: dict[str, int] = field(default_factory=dict)
     error: str = ""
+    writes_s: float = 0.0
+    """How long a write into the page cache takes."""
     lines: dict[str, bool] = field(default_factory=dict)
 
     def _unmounted(self) -> None:
@@ -482,6 +486,9 @@ class FakeDisk:
         full = "ENOSPC" if size > self.space()[0] else ""
         return Written(size, 0.001, self.error or full)
 
+    def flush(self) -> None:
+        self._act("flush", lambda: None)
+
     def limit(self, rates: Mapping[str, int]) -> None:
         self._act("limit", lambda: self.rates.update(rates))
 
@@ -495,6 +502,10 @@ class FakeDisk:
     def pace(self, what: str, rate: int) -> float:
         self.trouble(f"timing {self.name}")
         return self.rates.get(what, 1e9)
+
+    def sync(self) -> tuple[float, float]:
+        self.trouble(f"timing {self.name}")
+        return 3 / self.rates.get("write_iops", 1000), self.writes_s
 
     def fail(self) -> None:
         def do() -> None:
@@ -543,13 +554,71 @@ class FakeDisk:
 
 
 @dataclass
+class FakeClocks:
+    """spi.Clocks; `deaf` ones cannot be set."""
+
+    trouble: Trouble
+    skews: dict[str, Skew] = field(default_factory=dict)
+    acts: list[str] = field(default_factory=list)
+    deaf: bool = False
+
+    def set(self, node: str, skew: Skew) -> None:
+        self.trouble(f"before setting the clock of {node}")
+        self.acts.append("set")
+        if not self.deaf:
+            self.skews[node] = skew
+        self.trouble(f"after setting the clock of {node}")
+
+    def read(self, node: str) -> float:
+        self.trouble(f"looking at the clock of {node}")
+        return self.skews.get(node, Skew()).offset_s
+
+
+@dataclass
+class FakeMemory:
+    """spi.Memory; a `tough` kernel kills nobody."""
+
+    trouble: Trouble
+    nodes: dict[str, FakeNode]
+    limits: dict[str, int] = field(default_factory=dict)
+    acts: list[str] = field(default_factory=list)
+    tough: bool = False
+
+    def use_up(self, node: str) -> UsedUp:
+        self.trouble(f"before using up the memory of {node}")
+        self.acts.append("use up")
+        self.limits[node] = 116
+        self.trouble(f"with the memory of {node} limited")
+        if not self.tough:
+            self.nodes[node].now = NodeState.DEAD
+        self.trouble(f"after using up the memory of {node}")
+        return UsedUp(100, 116, 0, 0 if self.tough else 1)
+
+    def limit(self, node: str) -> int:
+        self.trouble(f"looking at the memory of {node}")
+        return 0 if self.nodes[node].now is NodeState.DEAD else self.limits.get(node, 0)
+
+    def lift(self, node: str) -> None:
+        self.trouble(f"before lifting the limit of {node}")
+        self.acts.append("lift")
+        self.limits.pop(node, None)
+        self.trouble(f"after lifting the limit of {node}")
+
+
+@dataclass
 class FakeMesh(FakeCluster):
-    """The same, spi.Meshed, spi.Lossy, spi.Loaded and spi.Disked."""
+    """The same, spi.Meshed, spi.Lossy, spi.Loaded, spi.Disked,
+    spi.Memoried and spi.Clocked."""
 
     links: dict[tuple[str, str], FakeLink] = field(default_factory=dict)
     load: dict[str, FakeClient] = field(default_factory=dict)
     packets: FakePackets = field(default_factory=lambda: FakePackets(Trouble()))
     disks: dict[str, FakeDisk] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.memories = FakeMemory(self.trouble, self.nodes)
+        self.clocks = FakeClocks(self.trouble)
 
     def lose_power(self, nodes: Sequence[str], mark: str) -> float:
         self.trouble("before the power goes")
@@ -563,7 +632,9 @@ class FakeMesh(FakeCluster):
         toxics = [f"{link.way} {name}" for link in self.links.values() for name in link.toxics]
         clients = [left for client in self.load.values() for left in client.left_on]
         disks = [left for disk in self.disks.values() for left in disk.left_on]
-        return [*super().left_on, *toxics, *clients, *self.packets.tables, *disks]
+        off = [f"clock of {name}" for name, skew in self.clocks.skews.items() if skew != Skew()]
+        held = [f"{name} has {limit} bytes" for name, limit in self.memories.limits.items()]
+        return [*super().left_on, *toxics, *clients, *self.packets.tables, *disks, *held, *off]
 
 
 def nodes_of(trouble: Trouble) -> dict[str, FakeNode]:
@@ -600,6 +671,7 @@ def toothless() -> FakeMesh:
     for link in cluster.links.values():
         link.leaky |= {"inner", "outer"}
     cluster.broker.deaf = cluster.packets.deaf = True
+    cluster.clocks.deaf = cluster.memories.tough = True
     return cluster
 
 

@@ -14,6 +14,7 @@ from chaos.experiment.checks import (
     ability_flaws,
     baseline_flaws,
     client_flaws,
+    clock_flaws,
     disk_flaws,
     lasting_flaws,
     overlap_flaws,
@@ -34,7 +35,16 @@ from chaos.experiment.records import (
 from chaos.experiment.source import Document, read_document
 from chaos.machine import Machine
 from chaos.plugin import Flaw, Path, shape
-from chaos.spi import Broker, Caveat, Fault, Json, Transacts, Verifier
+from chaos.spi import (
+    Broker,
+    Caveat,
+    Fault,
+    Json,
+    LosesCaches,
+    Transacts,
+    TrustsCaches,
+    Verifier,
+)
 from chaos.wording import shown, unknown
 
 T = TypeVar("T")
@@ -76,11 +86,17 @@ class Experiment:
         return _build(Document(name, resolved))
 
     def caveats(self) -> Sequence[Caveat]:
-        """Why its settings do not promise what users want: the system's, then the clients'."""
+        """Why its settings do not promise what users want: the system's, then the clients'. What
+        is not promised to survive a loss of memories counts where a fault brings one about."""
         producers, consumers = self.load.producers.settings, self.load.consumers.settings
         if self.load.producers.transactions and isinstance(self.broker, Transacts):
             producers = self.broker.settings_in_transactions(producers)
-        return [*self.broker.caveats(self.stream, producers, consumers), *self.load.caveats()]
+        found = [*self.broker.caveats(self.stream, producers, consumers)]
+        faults = [step.fault for step in self.faults]
+        forgets = any(isinstance(fault, LosesCaches) and fault.loses_caches() for fault in faults)
+        if forgets and isinstance(self.broker, TrustsCaches):
+            found += self.broker.cache_caveats(self.stream)
+        return [*found, *self.load.caveats()]
 
     @property
     def load_end_s(self) -> float:
@@ -139,6 +155,7 @@ class _Builder:
         self.flaws += transaction_flaws(broker, load)
         if machine is not None:
             self.flaws += disk_flaws(dict(enumerate(steps)), machine.disk)
+            self.flaws += clock_flaws(dict(enumerate(steps)), machine.clock == "own")
         if head is None or broker is None or machine is None:
             return None
         if stream is None or load is None or phases is None:

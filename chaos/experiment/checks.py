@@ -9,6 +9,7 @@ from typing import Any
 
 from chaos.experiment.records import MIN_BASELINE_S, Load, Phases, Step, When
 from chaos.experiment.source import split_path
+from chaos.machine import CLOCK
 from chaos.plugin import Flaw, shape
 from chaos.spi import (
     OF_THE_STREAM,
@@ -82,6 +83,14 @@ def disk_flaws(steps: Mapping[int, Step], disk: Volume | None) -> Iterator[Flaw]
             yield Flaw(("faults", index, "fault"), f"{step.name} {what}")
         elif what := step.fault.disk_problem(disk):
             yield Flaw(("faults", index, "fault"), what)
+
+
+def clock_flaws(steps: Mapping[int, Step], own: bool) -> Iterator[Flaw]:
+    """Faults that act on clocks, which nodes share with everybody."""
+    for index, step in steps.items():
+        if step.fault.claims == CLOCK and not own:
+            what = "acts on clocks of the nodes' own: write `clock: own` under `cluster`"
+            yield Flaw(("faults", index, "fault"), f"{step.name} {what}")
 
 
 def overlap_flaws(steps: Mapping[int, Step]) -> Iterator[Flaw]:

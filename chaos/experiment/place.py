@@ -10,7 +10,7 @@ from chaos.errors import ChaosError, Problem
 from chaos.experiment.build import Experiment
 from chaos.experiment.source import split_path
 from chaos.plugin import Flaw
-from chaos.spi import ChecksRuntime, Foresees, GivesDisks
+from chaos.spi import ChecksRuntime, Foresees, GivesClocks, GivesDisks
 
 
 def place_problems(
@@ -26,6 +26,9 @@ def place_problems(
     if experiment.machine.disk and not isinstance(runtime, GivesDisks):
         what = f"the {runtime_name} runtime gives nodes no disks of their own: use {elsewhere()}"
         flaws.append(Flaw(("cluster", "disk"), what))
+    if experiment.machine.clock == "own" and not isinstance(runtime, GivesClocks):
+        what = f"the {runtime_name} runtime gives nodes no clocks of their own: use {elsewhere()}"
+        flaws.append(Flaw(("cluster", "clock"), what))
     for index, step in enumerate(experiment.faults):
         if isinstance(step.fault, ChecksRuntime) and (what := step.fault.runtime_problem(runtime)):
             flaws.append(Flaw(("faults", index, "fault"), what))

@@ -18,8 +18,9 @@ from chaos.experiment.place import meshed
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import SECTIONS, example_targets
 from chaos.experiment.source import read_document, scalar
+from chaos.machine import needs_own
 from chaos.plugin import first_sentence, shape, summary
-from chaos.spi import ChecksBroker, Json, Momentary, NeedsDisk
+from chaos.spi import ChecksBroker, Json, Momentary
 from chaos.targets import client_words, target_problem
 
 _WIDTH = 78  # what is commented out is wrapped before it gets its sign
@@ -114,7 +115,7 @@ def _faults(broker: type[Any], cluster: Json, written: Sequence[Json]) -> Iterat
         yield from _step(step, _keys(When, step, _STEP * 2, but="fault"))
     named = {step["fault"] for step in written}
     target = next(_aims(written[0]), "one")
-    others = [_made_up(name, target) for name in registry.names("faults") if name not in named]
+    others = [made_up(name, target) for name in registry.names("faults") if name not in named]
     system = _built(broker, cluster, {"broker"})
     for turn, step in enumerate((step for step in others if _fits(step, system)), 1):
         yield from ["", *_told(_about(step["fault"]), _STEP)]
@@ -141,17 +142,17 @@ def _built(cls: type[Any], written: Json, but: Iterable[str]) -> Any:  # noqa: A
 
 
 def _fits(step: Json, system: Any) -> bool:  # noqa: ANN401 - a broker
-    """Whether this system can have the fault, as far as it says so. Those of disks would need disks
-    of the nodes' own, which take room."""
+    """Whether this system can have the fault, as far as it says so. Those that would need disks or
+    clocks of the nodes' own are left out."""
     cls = registry.load("faults", step["fault"])
-    if issubclass(cls, NeedsDisk):
+    if needs_own(cls):
         return False
     if not issubclass(cls, ChecksBroker):
         return True
     return not _built(cls, step, shape(When).keys.values()).broker_problem(system)
 
 
-def _made_up(name: str, target: str) -> Json:
+def made_up(name: str, target: str) -> Json:
     """A step with this fault, whose required parameters have an example: that of the fault itself,
     if it has one (spi.Fault)."""
     own = shape(registry.load("faults", name))

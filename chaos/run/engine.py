@@ -36,7 +36,7 @@ from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
 from chaos.run.settings import read_settings
 from chaos.run.watch import Watch
-from chaos.spi import Cluster, HandsOut, Json, Replicas
+from chaos.spi import Cluster, Disked, HandsOut, Json, Replicas
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import UndoLog
 from chaos.verdict import Document
@@ -193,6 +193,9 @@ class _Run:
         read_settings(broker, stream, cluster.clients, self.events)
         if self.experiment.load.consumers.dead_letter:
             broker.prepare(cluster.clients, dead_letter_stream(stream), _PREPARE_WITHIN_S)
+        if isinstance(cluster.cluster, Disked):
+            for disk in cluster.cluster.disks.values():
+                disk.flush()  # what was just installed is on the disks of any older cluster
         group = group_name(self.number) if self.experiment.load.consumers.count else ""
         self.watch = Watch(broker.observer(cluster.clients, stream), self.events, group)
         return replace(cluster, stream=stream, look=self.watch.look)

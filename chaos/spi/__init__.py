@@ -89,6 +89,18 @@ from chaos.spi.broker import (
 from chaos.spi.broker import (
     Transacts as Transacts,
 )
+from chaos.spi.clocks import (
+    Clocked as Clocked,
+)
+from chaos.spi.clocks import (
+    Clocks as Clocks,
+)
+from chaos.spi.clocks import (
+    GivesClocks as GivesClocks,
+)
+from chaos.spi.clocks import (
+    Skew as Skew,
+)
 from chaos.spi.cluster import (
     Address as Address,
 )
@@ -153,10 +165,16 @@ from chaos.spi.disks import (
     GivesDisks as GivesDisks,
 )
 from chaos.spi.disks import (
+    LosesCaches as LosesCaches,
+)
+from chaos.spi.disks import (
     NeedsDisk as NeedsDisk,
 )
 from chaos.spi.disks import (
     TellsFiles as TellsFiles,
+)
+from chaos.spi.disks import (
+    TrustsCaches as TrustsCaches,
 )
 from chaos.spi.disks import (
     Volume as Volume,
@@ -235,6 +253,15 @@ from chaos.spi.links import (
 )
 from chaos.spi.links import (
     Witness as Witness,
+)
+from chaos.spi.memory import (
+    Memoried as Memoried,
+)
+from chaos.spi.memory import (
+    Memory as Memory,
+)
+from chaos.spi.memory import (
+    UsedUp as UsedUp,
 )
 from chaos.spi.observing import (
     Group as Group,

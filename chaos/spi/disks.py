@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from chaos.spi.broker import Caveat
 from chaos.spi.cluster import Runtime
 from chaos.spi.words import Json
 from chaos.units import Size
@@ -66,6 +67,9 @@ class Disk(Protocol):
     def write(self, size: int, durable: bool) -> Written:
         """Write so much, into the page cache; with `durable`, fsync belongs to it."""
 
+    def flush(self) -> None:
+        """Write back all that waits in the page cache."""
+
     def limit(self, rates: Mapping[str, int]) -> None:
         """Set rates: `read_bps`, `write_bps` (bytes a second), `read_iops`, `write_iops`. Writes
         that wait in the page cache count, too. Of a node that runs."""
@@ -80,6 +84,10 @@ class Disk(Protocol):
         """How fast whoever is subject to the same limits as the broker reads or writes, by the name
         of a rate, measured on two seconds' worth of `rate`. Writes go into the page cache, as a
         broker's. Of a node that runs."""
+
+    def sync(self) -> tuple[float, float]:
+        """Seconds that fsync of 4 KiB takes whoever is subject to the same limits as the broker,
+        and that a write of 1 MiB into the page cache takes. Of a node that runs."""
 
     def fail(self) -> None:
         """Let the file system meet an error, at which it turns read-only under open files."""
@@ -137,3 +145,19 @@ class TellsFiles(Protocol):
 
     def files(self, stream: Any) -> Sequence[str]:  # noqa: ANN401 - the broker's own type
         """Patterns (as of `pathlib.Path.glob`) below the data directory of any node."""
+
+
+@runtime_checkable
+class LosesCaches(Protocol):
+    """Ability of a Fault: what machines have in memory and not on their disks is gone with it."""
+
+    def loses_caches(self) -> bool:
+        """Whether that of several machines at once, as far as its target tells."""
+
+
+@runtime_checkable
+class TrustsCaches(Protocol):
+    """Ability of a Broker: it may acknowledge what no disk has yet."""
+
+    def cache_caveats(self, stream: Any) -> Sequence[Caveat]:  # noqa: ANN401 - the broker's own type
+        """What it does not promise where several machines lose their memory at once."""

@@ -185,7 +185,8 @@ def test_measuring_only_looks(name: str) -> None:
 def acts(cluster: FakeMesh) -> list[list[str]]:
     acting = (
         *cluster.nodes.values(), *cluster.links.values(), *cluster.load.values(),
-        *cluster.disks.values(), cluster.broker, cluster.packets,
+        *cluster.disks.values(), cluster.broker, cluster.packets, cluster.memories,
+        cluster.clocks,
     )  # fmt: skip
     return [each.acts[:] for each in acting]
 

@@ -77,6 +77,9 @@ class Far:
     def with_disks(self, volume: Volume) -> Far:
         return self
 
+    def with_clocks(self) -> Far:
+        return self
+
 
 @dataclass(frozen=True)
 class Kill:

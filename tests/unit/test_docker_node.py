@@ -10,7 +10,7 @@ from docker.errors import APIError
 
 from chaos.errors import ClusterError
 from chaos.spi import NodeState
-from chaos_adapters.runtimes import daemon, docker
+from chaos_adapters.runtimes import daemon, docker_node
 
 
 class Container:
@@ -26,11 +26,11 @@ class Container:
         self.status = "paused"
 
 
-def node(monkeypatch: pytest.MonkeyPatch, container: Container) -> docker.DockerNode:
+def node(monkeypatch: pytest.MonkeyPatch, container: Container) -> docker_node.DockerNode:
     """The one node of a daemon that has one container."""
     containers = SimpleNamespace(list=lambda **_: [container])
     monkeypatch.setattr(daemon, "client", lambda _: SimpleNamespace(containers=containers))
-    return docker.DockerNode("kafka-1", "c1", Path())
+    return docker_node.DockerNode("kafka-1", "c1", Path())
 
 
 BUSY = "Cannot pause container c1: OCI runtime pause failed: unable to freeze: unknown"
@@ -53,6 +53,6 @@ def test_any_other_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_freezer_that_never_gets_hold_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deadline, and what was waited for."""
-    monkeypatch.setattr(docker, "_FROZEN_WITHIN_S", 0.2)
+    monkeypatch.setattr(docker_node, "_FROZEN_WITHIN_S", 0.2)
     with pytest.raises(ClusterError, match="the freezer to get hold of kafka-1"):
         node(monkeypatch, Container([BUSY] * 100)).pause()

@@ -168,7 +168,7 @@ expect:
         "x.yaml:3:7: seed: should be a whole number, not true",
         'x.yaml:4:10: runtime: unknown runtime "dockr" (runtimes: auto, far, near)',
         ('x.yaml:5:25: cluster.nodez: unknown key "nodez"; did you mean "nodes"? (keys: broker, '
-        "disk, nodes, settings, version)"),
+        "clock, disk, nodes, settings, version)"),
         "x.yaml:6:22: stream.partitions: should be from 1 to 10000, not 0",
         ("x.yaml:6:57: stream.settings.min.insync.replicas: should be text or a whole number or a "
         "number or true or false, not [2]"),

@@ -17,9 +17,10 @@ from chaos.experiment import load_experiment
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import experiment_schema
 from chaos.experiment.source import read_document
-from chaos.experiment.starter import _made_up
+from chaos.experiment.starter import made_up
+from chaos.machine import needs_own
 from chaos.plugin import shape
-from chaos.spi import Broker, ChecksBroker, NeedsDisk
+from chaos.spi import Broker, ChecksBroker
 
 ROOT = Path(__file__).parents[2] / "experiments"
 _YAML = re.compile(r"^(\s*)#(?! \S)(.*)$", re.MULTILINE)
@@ -51,12 +52,13 @@ def keys(cls: type[Any]) -> set[str]:
 
 
 def possible(broker: Broker) -> Iterator[str]:
-    """The faults that do not say that they are not for this system, or for nodes with disks."""
+    """The faults that do not say that they are not for this system, or for nodes with
+    disks or clocks of their own."""
     for name in registry.names("faults"):
         cls: Any = registry.load("faults", name)
-        if issubclass(cls, NeedsDisk):
+        if needs_own(cls):
             continue
-        step = {k: v for k, v in _made_up(name, "one").items() if k not in keys(When)}
+        step = {k: v for k, v in made_up(name, "one").items() if k not in keys(When)}
         if not (
             issubclass(cls, ChecksBroker) and cls.broker_problem(shape(cls).build(step), broker)
         ):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from chaos.experiment import load_experiment
 from chaos.spi import Settings
 from chaos_adapters.brokers.kafka import Kafka, Topic
 
@@ -118,3 +121,42 @@ def test_all_that_hold_are_told() -> None:
         "loss acks=1", "loss min.insync.replicas=1", "duplication enable.idempotence=false",
         f"ordering enable.idempotence=false, {IN_FLIGHT}=1000000",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("topic", "broker", "found"), [
+    ({}, {}, ["flush.messages=default"]),
+    ({"flush.messages": 1}, {}, []),
+    ({}, {"log.flush.interval.messages": "1"}, []),
+    ({"flush.messages": 100}, {"log.flush.interval.messages": 1}, ["flush.messages=100"]),
+])  # fmt: skip
+def test_what_no_disk_has_goes_with_the_power(
+    topic: Settings, broker: Settings, found: list[str]
+) -> None:
+    """Unless each message is forced to the disk first; the topic's setting takes the place of the
+    broker's. Positions of what is lost are given anew."""
+    caveats = Kafka(settings=broker).cache_caveats(Topic(settings=topic))
+    for question in ("loss", "divergence"):
+        assert [each.setting for each in caveats if each.question == question] == found
+
+
+@pytest.mark.parametrize(("target", "blamed"), [
+    ("all", True), ("all(broker)", True), ("followers(0)", True), ("rack(a)", True),
+    ("leader(0)", False), ("kafka-1", False), ("one", False),
+])  # fmt: skip
+def test_memories_are_blamed_where_several_go_at_once(
+    tmp_path: Path, target: str, blamed: bool
+) -> None:
+    """That one machine loses no acknowledged message is what replication promises."""
+    file = tmp_path / "it.yaml"
+    file.write_text(POWER.format(target=target))
+    found = [caveat.setting for caveat in load_experiment(file).caveats()]
+    assert ("flush.messages=default" in found) is blamed
+
+
+POWER = """
+name: power
+cluster: {{broker: kafka, nodes: 3, racks: [a, b], disk: {{size: 1GiB}}}}
+stream: {{partitions: 1, replicas: 3, settings: {{min.insync.replicas: 2}}}}
+load: {{producers: {{rate: 10/s}}}}
+faults: [{{at: 5s, for: 5s, fault: disk.power_loss, target: "{target}"}}]
+"""

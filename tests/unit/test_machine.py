@@ -50,10 +50,23 @@ class Rust:
     heal = inject
 
 
+@dataclass(frozen=True)
+class Stop:
+    """A fault that acts on clocks."""
+
+    claims: ClassVar[str] = "clock"
+    needs_links: ClassVar[bool] = False
+
+    target: Target
+
+    plan, inject, in_effect, heal = Rust.plan, Rust.inject, Rust.in_effect, Rust.heal
+
+
 @pytest.fixture(autouse=True)
 def _plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rust = Entry("faults", "disk.rust", f"{__name__}:Rust", "fakes 1.0")
-    fake_plugins.install(monkeypatch, rust)
+    stop = Entry("faults", "clock.stop", f"{__name__}:Stop", "fakes 1.0")
+    fake_plugins.install(monkeypatch, rust, stop)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHAOS_HOME", str(tmp_path / "home"))
 
@@ -112,6 +125,21 @@ def test_a_runtime_without_disks_is_refused_with_one_that_has_them() -> None:
     where = "x.yaml:2:41: cluster.disk: the near runtime gives nodes no disks of their own"
     assert told == [f"{where}: use --runtime far"]
     with pytest.raises(Unavailable, match="no disks"):
+        it.machine.on(fake_plugins.Near())  # type: ignore[arg-type]
+
+
+def test_a_fault_of_clocks_needs_clocks_of_the_nodes_own() -> None:
+    """Told at its place in the file; a runtime that has none is refused with one that has."""
+    text = GOOD.replace("disk.rust", "clock.stop")
+    (told,) = [each for each in problems(text) if "clock" in each]
+    assert "faults.0.fault: clock.stop acts on clocks of the nodes' own: write `clock: own`" in told
+    it = load(text.replace("{size: 2GiB, filesystem: ext4}", "null, clock: own"))
+    assert it.machine == Machine(clock="own")
+    assert Experiment.from_resolved(it.resolved).machine == it.machine
+    assert place_problems(it, "far", fake_plugins.Far) == []
+    (refused,) = [str(each) for each in place_problems(it, "near", fake_plugins.Near)]
+    assert "cluster.clock: the near runtime gives nodes no clocks of their own" in refused
+    with pytest.raises(Unavailable, match="no clocks"):
         it.machine.on(fake_plugins.Near())  # type: ignore[arg-type]
 
 

@@ -59,6 +59,7 @@ def lived(name: str, cluster: FakeMesh, directory: Path) -> tuple[Guard, list[Js
     for client in cluster.load.values():
         client.deaf.clear()
     cluster.broker.deaf = cluster.packets.deaf = False
+    cluster.clocks.deaf = cluster.memories.tough = False
     guard.heal(cluster, ())
     guard.stage = stage
     return guard, [{**event, "time_ns": at(0.4) + index} for index, event in enumerate(events)]

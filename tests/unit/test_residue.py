@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -24,7 +24,7 @@ from chaos.cli import main
 from chaos.errors import ClusterError
 from chaos.load import strays
 from chaos.registry import Entry
-from chaos.spi import NodeState
+from chaos.spi import NodeState, Skew
 from tests.rig import FakeMesh, mesh
 
 
@@ -58,6 +58,8 @@ class Telling(Here):
     def attach(self, broker: object, directory: Path) -> SimpleNamespace:
         it = self.cluster
         more = {"packets": it.packets, "disks": it.disks, "lose_power": it.lose_power}
+        memories = replace(it.memories, nodes={"b-1": self.node})
+        more |= {"memories": memories, "clocks": it.clocks}
         return SimpleNamespace(id="x", nodes={"b-1": self.node}, links=it.links, **more)
 
     def directories(self) -> Mapping[str, Path]:
@@ -123,6 +125,10 @@ LEFT: dict[str, Callable[[], object]] = {
     "limit write_bps on the disk of fake-1": lambda: Telling.cluster.disks["fake-1"].limit(
         {"write_bps": 1}
     ),
+    "b-1 may have only 500 bytes of memory": lambda: Telling.cluster.memories.limits.update(
+        {"b-1": 500}
+    ),
+    "the clock of b-1 is off by -60.0 s": lambda: Telling.cluster.clocks.set("b-1", Skew(-60)),
     "our file filler on the disk of fake-2": lambda: Telling.cluster.disks["fake-2"].fill(0),
 }
 """What a fault left on a cluster, as it is told; and how it comes about."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos_adapters.runtimes.work import breaks, groups, loops, rates, space
+from chaos_adapters.runtimes.work import breaks, clocks, groups, loops, memory, rates, space
 
 BROKER = "b" * 64
 DEVICE, NUMBER = "/dev/loop3", "7:3"
@@ -32,7 +32,8 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         loop.mkdir(parents=True)
         (loop / "backing_file").write_text(f"{image}\n")
     for module, name, value in (
-        (groups, "CGROUP", cgroup), (rates, "CGROUP", cgroup), (rates, "SYS", system),
+        (groups, "CGROUP", cgroup), (memory, "CGROUP", cgroup),
+        (rates, "CGROUP", cgroup), (rates, "SYS", system),
         (loops, "SYS", system), (breaks, "SYS", system), (breaks, "RUN", tmp_path),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
@@ -113,3 +114,60 @@ def test_nobody_who_stayed_behind_fails_nothing(kernel: Path) -> None:
     last = {"pid": os.getpid(), "error": "EROFS", "at": -100}
     breaks._told(DEVICE).write_text(json.dumps(last))
     assert breaks.failed(DEVICE) == ""
+
+
+def group_of_memory(kernel: Path, version: int) -> Path:
+    """Of the broker, which needs 100 MB, has some of its files in memory, and no limit."""
+    top = kernel / "cgroup" / ("memory" if version == 1 else ".")
+    group = top / "docker" / BROKER
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.stat").write_text(f"cache 5\n{'rss' if version == 1 else 'anon'} 100000000\n")
+    limit, kills = ("memory.max", "memory.events")
+    if version == 1:
+        limit, kills = ("memory.limit_in_bytes", "memory.oom_control")
+    (group / limit).write_text("9223372036854771712\n" if version == 1 else "max\n")
+    (group / kills).write_text("under_oom 0\noom_kill 3\n")
+    return group
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_memory_is_limited_read_and_given_back(kernel: Path, version: int) -> None:
+    """In either version of control groups; of a broker that does not run there is nothing."""
+    if version == 2:
+        for each in sorted((kernel / "cgroup").rglob("*"), reverse=True):
+            each.unlink() if each.is_file() else each.rmdir()
+    group = group_of_memory(kernel, version)
+    file = group / ("memory.limit_in_bytes" if version == 1 else "memory.max")
+    assert memory.memory_limit(BROKER) == 0
+    assert memory._squeeze(file, 117_000_000) == 117_000_000
+    assert memory.memory_limit(BROKER) == 117_000_000
+    memory.lift_memory_limit(BROKER)
+    assert file.read_text() == ("-1" if version == 1 else "max")
+    assert memory.memory_limit("c" * 64) == 0
+    memory.lift_memory_limit("c" * 64)
+    with pytest.raises(SystemExit, match="does not run"):
+        memory.use_up_memory("c" * 64)
+
+
+def test_memory_is_taken_until_somebody_was_killed(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no more than the broker could be larger than."""
+    kills = group_of_memory(kernel, 1) / "memory.oom_control"
+    monkeypatch.setattr(memory, "_KILL_WITHIN_S", 1.0)
+    assert memory._take(kills, 3, 10 << 20) == (3, 12 << 20)
+    assert memory._take(kills, 2, 10 << 20) == (3, 0)
+
+
+def test_a_clock_is_written_as_libfaketime_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place, as the file itself is mounted; a shorter number leaves nothing of a longer one."""
+    monkeypatch.setattr(clocks, "RUN", tmp_path)
+    file = tmp_path / "kafka-1"
+    file.write_text(clocks.offset_text(0).ljust(32))
+    inode = file.stat().st_ino
+    for offset_s, text in ((-86400.5, "-86400.500000"), (1.0, "+1.000000")):
+        clocks.set_clock(str(tmp_path), "kafka-1", offset_s, 0.0)
+        assert file.read_text().strip() == text
+    assert file.stat().st_ino == inode

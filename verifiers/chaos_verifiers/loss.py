@@ -31,6 +31,9 @@ class Loss:
     flushed or copied in time), is not acknowledged, so it is not lost when it is gone: such are
     counted apart.
 
+    What consumers got may be gone for whoever reads later: such messages have *vanished*. Where
+    streams keep what was delivered, as Kafka's do, `max_vanished` judges them.
+
     Proved: each lost message was acknowledged, and is told by what it is, not by its offset, which
     another message may have taken after a truncation. Not proved: that a delivered message is safe
     for good (`delivered but no longer stored` tells those that already vanished), and
@@ -43,6 +46,10 @@ class Loss:
     """Most skipped messages for a PASS."""
     max_weak: Count | None = None
     """Most messages for a PASS that the broker called stored, but not as safe as was asked for."""
+
+    max_vanished: Count | None = None
+    """Most messages for a PASS that were acknowledged and delivered, and are not stored any more at
+    the end; null: they are only counted. Of streams that keep what they delivered."""
 
     question: ClassVar[str] = "Were acknowledged messages lost?"
     tables: ClassVar[frozenset[str]] = frozenset({"sends", "deliveries", "stored"})
@@ -77,7 +84,7 @@ class Loss:
             records.at_most("skipped by consumers", len(missing["skipped"]), self.max_skipped),
             Figure("unread tail", len(missing["unread tail"]), "messages"),
             Figure("unknown", len(missing["unknown"]), "messages"),
-            Figure("delivered but no longer stored", _count(vanished), "messages"),
+            _vanished(vanished, self.max_vanished),
             Figure("acknowledged", acked, "messages"),
         )
         if weak or self.max_weak is not None:
@@ -88,13 +95,28 @@ class Loss:
         verdict, why = _judge(missing, self, acked)
         if self.max_weak is not None and weak > self.max_weak and verdict is not Verdict.FAIL:
             verdict, why = Verdict.FAIL, f"{weak:,} messages are stored but not as safe as asked."
+        if self.max_vanished is not None and verdict is not Verdict.FAIL:
+            verdict, why = _judge_vanished(vanished, self.max_vanished, verdict, why)
         if vanished is not None:
             missing["no longer stored"] = vanished
         return Finding(verdict, why, figures, anomalies=records.anomalies(missing))
 
 
-def _count(rows: NDArray[np.int64] | None) -> int | None:
-    return None if rows is None else len(rows)
+def _vanished(rows: NDArray[np.int64] | None, limit: int | None) -> Figure:
+    name = "delivered but no longer stored"
+    if rows is None:
+        return Figure(name, None, "messages")
+    return records.at_most(name, len(rows), limit)
+
+
+def _judge_vanished(
+    rows: NDArray[np.int64] | None, limit: int, verdict: Verdict, why: str
+) -> tuple[Verdict, str]:
+    if rows is None:
+        return Verdict.UNKNOWN, "Whether delivered messages are still stored cannot be told."
+    if len(rows) > limit:
+        return Verdict.FAIL, f"{len(rows):,} messages were delivered and are not stored any more."
+    return verdict, why
 
 
 def _judge(

@@ -50,9 +50,11 @@ class Fill:
         return ""
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
-        """There must be something to take."""
+        """There must be something to take, on a disk that takes writes."""
         nodes, wanted = running(rig, self.target, "fill the disk of"), {}
         for name, disk in disks_of(rig.cluster, nodes).items():
+            if trouble := trouble_of(disk):
+                raise FaultError(f"the disk of {name} is not as it was at first: {trouble}")
             free, size = disk.space()
             wanted[name] = self.free or 0 if self.used is None else round((1 - self.used) * size)
             if free <= wanted[name] + SLACK:

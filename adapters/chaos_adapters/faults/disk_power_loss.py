@@ -20,6 +20,7 @@ from chaos_adapters.faults.links import (
 )
 from chaos_adapters.faults.process import nodes_of, running
 
+_SEVERAL = ("all", "majority", "minority", "followers", "rack")
 _WITHIN = "disks lost power within, ms"
 
 
@@ -44,6 +45,10 @@ class PowerLoss:
     def disk_problem(self, volume: Volume) -> str:  # noqa: ARG002
         """Both file systems can be shut down."""
         return ""
+
+    def loses_caches(self) -> bool:
+        """See spi.LosesCaches."""
+        return self.target.partition("(")[0].strip() in _SEVERAL
 
     def plan(self, rig: Rig, random: Random) -> Injection:
         """Only running machines have power to lose, and packet rules must be to be had."""

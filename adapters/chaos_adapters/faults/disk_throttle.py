@@ -23,7 +23,8 @@ class Throttle:
     """Lets the data disk of a node read or write only so much a second.
 
     What a broker writes goes to the page cache first and is slowed, too: how much of it may wait
-    there is limited to one second's worth (1 MiB at least). By control groups, version 1 or 2.
+    there is limited to one second's worth (1 MiB at least), and what waits there already is written
+    first. By control groups, version 1 or 2.
     Proof: every rate stands wherever it has to, and what a process in the broker's control group
     reads past the cache or writes into it, beyond what may wait there, is at most a quarter faster
     than asked; measuring takes 2 s of the disk's time. Before, it was at least twice as fast. After

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.spi import Address
 from chaos_adapters.runtimes import disks
+from chaos_adapters.runtimes.clocks import DockerClocks
 from chaos_adapters.runtimes.disks import DockerDisk
+from chaos_adapters.runtimes.memory import DockerMemory
 from chaos_adapters.runtimes.mesh import DockerLink
 from chaos_adapters.runtimes.packets import DockerPackets
 
 if TYPE_CHECKING:
-    from chaos_adapters.runtimes.docker import DockerNode
+    from chaos_adapters.runtimes.docker_node import DockerNode
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,22 @@ class DockerCluster:
     nodes: Mapping[str, DockerNode]
     clients: Mapping[str, Address]
     links: Mapping[tuple[str, str], DockerLink]
+    ticking: DockerClocks | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """An ability that not all clusters have is an attribute that not all have."""
+        if self.ticking:
+            object.__setattr__(self, "clocks", self.ticking)  # spi.Clocked
 
     @property
     def packets(self) -> DockerPackets:
         """See spi.Lossy."""
         return DockerPackets(self.id, tuple(self.nodes))
+
+    @property
+    def memories(self) -> DockerMemory:
+        """See spi.Memoried."""
+        return DockerMemory(self.id, self.nodes)
 
     def save_logs(self, directory: Path) -> None:
         """What each broker wrote."""

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaos.errors import ClusterError
 from chaos.spi import Json, Volume, Written
@@ -22,18 +22,21 @@ from chaos_adapters.runtimes import work
 from chaos_adapters.runtimes.agent import Agent
 from chaos_adapters.runtimes.daemon import daemon
 
+if TYPE_CHECKING:
+    from chaos_adapters.runtimes.docker_node import DockerNode
+
 SYS = Path("/sys")
 _IMAGE = re.compile(r"(mqchaos-([0-9a-f]+)-.+)\.img")
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD", "SYS_ADMIN")
 _LOOPS = ("b 7:* rwm", "c 10:237 rwm")
+WORK = f"{Path(work.__file__).parent}:/mqchaos/chaos_adapters/runtimes/work:ro"
+"""Where an agent finds the modules of `work`."""
 _WITHIN_S = 60.0
 _CHECK_WITHIN_S = 120.0
 
 
 def worker(cluster_id: str, directory: Path | None = None) -> Agent:
     """The agent that may do all that `work` does; with a directory where images are made."""
-    package = Path(work.__file__).parent
-    inside = "/mqchaos/chaos_adapters/runtimes/work"
     return Agent(
         cluster_id,
         _CAPABILITIES,
@@ -42,7 +45,7 @@ def worker(cluster_id: str, directory: Path | None = None) -> Agent:
             "/dev:/dev",
             "/sys:/host/sys",
             "/sys/fs/cgroup:/host/cgroup",
-            f"{package}:{inside}:ro",
+            WORK,
             *([f"{directory / 'disks'}:/disks"] if directory else ()),
         ),
         device_rules=_LOOPS,
@@ -98,9 +101,14 @@ class DockerDisk:
         found = self._do("write", size=size, durable=durable)
         return Written(found["written"], found["seconds"], found["error"])
 
+    def flush(self) -> None:
+        """By syncfs."""
+        self._do("flush")
+
     def limit(self, rates: Mapping[str, int]) -> None:
         """In the broker's control group, the root's (version 1) and by the device's share of the
         page cache."""
+        self.flush()
         self._do("limit", container=self.container(), rates=dict(rates))
 
     def unlimit(self) -> None:
@@ -115,6 +123,11 @@ class DockerDisk:
     def pace(self, what: str, rate: int) -> float:
         """By a process in the broker's control group."""
         return float(self._do("pace", container=self.container(), what=what, rate=rate))
+
+    def sync(self) -> tuple[float, float]:
+        """By a process in the broker's control group."""
+        found = self._do("sync", container=self.container())
+        return float(found["sync"]), float(found["write"])
 
     def fail(self) -> None:
         """By ext4's own trigger."""
@@ -164,6 +177,20 @@ def read(directory: Path) -> tuple[Volume, Mapping[str, str]] | None:
     except (OSError, ValueError) as error:
         raise ClusterError(f"{path}: cannot be read: {error}") from error
     return Volume(about["size"], about["filesystem"]), about["devices"]
+
+
+def own(
+    cluster_id: str, directory: Path, nodes: Mapping[str, DockerNode]
+) -> Mapping[str, DockerDisk] | None:
+    """The disk of each node; None: they have none. Raises ClusterError."""
+    made = read(directory)
+    if made is None:
+        return None
+    agent = worker(cluster_id, directory)
+    return {
+        name: DockerDisk(device, made[0], agent, nodes[name].container_id)
+        for name, device in made[1].items()
+    }
 
 
 def options(volume: Volume, device: str) -> Json:

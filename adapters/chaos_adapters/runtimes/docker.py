@@ -1,8 +1,7 @@
 """`docker`: every node is a pod of two containers, every link a proxy; see design, "the rig".
 
     DIRECTORY/compose.yaml         what Compose was given
-              <node>/config/       the broker's files, and proxies.json for its pod's Toxiproxy
-                     stopping      when the container was started that was told to end last
+              <node>/              the node's own files
               pods.json            the published ports of each pod
 
 Compose starts and removes; the Docker SDK and Toxiproxy's API do everything in between. Containers
@@ -15,8 +14,7 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -24,16 +22,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import docker
-from docker.errors import APIError, NotFound
-from docker.models.containers import Container
+from docker.errors import NotFound
 
-from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
-from chaos.spi import Address, Broker, Cluster, CpuUse, NodeState, Runtime, Volume
-from chaos.timing import wait_until
-from chaos_adapters.runtimes import disks
+from chaos.errors import ClusterError, Unavailable
+from chaos.spi import Address, Broker, Cluster, Runtime, Volume
+from chaos_adapters.runtimes import clocks, disks
+from chaos_adapters.runtimes.clocks import DockerClocks
 from chaos_adapters.runtimes.clusters import DiskedCluster, DockerCluster
 from chaos_adapters.runtimes.daemon import LABEL, daemon, labels, things
-from chaos_adapters.runtimes.disks import DockerDisk
+from chaos_adapters.runtimes.docker_node import DockerNode
 from chaos_adapters.runtimes.marks import MARK, directory_at, kill_marked
 from chaos_adapters.runtimes.mesh import links_of
 from chaos_adapters.runtimes.pods import (
@@ -49,167 +46,8 @@ from chaos_adapters.runtimes.pods import (
 )
 from chaos_adapters.runtimes.traces import SCANS
 
-_STATE_WITHIN_S = 15.0
-_STOPPED_WITHIN_S = 30.0
-_FROZEN_WITHIN_S = 10.0
-_NOT_FROZEN = "unable to freeze"
-_CPU_PERIOD_US = 100_000
 _UP_WITHIN_S = 900.0  # the first time includes pulling or building images
 _LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class DockerNode:
-    """The broker's container of one pod."""
-
-    name: str
-    cluster_id: str
-    directory: Path
-
-    def _container(self, client: docker.DockerClient) -> Container:
-        labels = [f"{LABEL}={self.cluster_id}", f"mqchaos.node={self.name}", "mqchaos.part=broker"]
-        found = client.containers.list(all=True, filters={"label": labels})
-        if not found:
-            raise ClusterError(f"{self.name} has no container any more; chaos down, then up again")
-        return found[0]
-
-    def container_id(self) -> str:
-        """Of the broker's container; a restart does not change it."""
-        with daemon(f"the container of {self.name}") as client:
-            return str(self._container(client).id)
-
-    def state(self) -> NodeState:
-        """As the daemon reports it."""
-        with daemon(f"state of {self.name}") as client:
-            status = self._container(client).status
-        if status == "running":
-            return NodeState.RUNNING
-        return NodeState.PAUSED if status == "paused" else NodeState.DEAD
-
-    def start(self) -> None:
-        """Start the broker's container again; its pod was never away. One that was told to end,
-        maybe by somebody who is dead now, is there only to end."""
-        if self._stopping():
-            try:
-                self._wait_for(NodeState.DEAD, _STOPPED_WITHIN_S)
-            except DeadlineExceeded:
-                self.kill()
-        if self.state() is NodeState.DEAD:
-            self._act("start", lambda container: container.start(), NodeState.RUNNING)
-
-    def stop(self, timeout_s: float) -> None:
-        """SIGTERM, and no SIGKILL after it."""
-        self.resume()
-        if self.state() is NodeState.RUNNING:
-            self._mark_stopping()
-            with daemon(f"stopping {self.name}") as client:
-                self._container(client).kill("SIGTERM")
-            self._wait_for(NodeState.DEAD, timeout_s)
-
-    def _mark_stopping(self) -> None:
-        try:
-            (self.directory / "stopping").write_text(self._started_at())
-        except OSError as error:
-            raise ClusterError(f"the files of {self.name} cannot be written: {error}") from error
-
-    def _stopping(self) -> bool:
-        """Whether the container that runs now was told to end."""
-        try:
-            marked = (self.directory / "stopping").read_text()
-        except OSError:
-            return False
-        return self.state() is NodeState.RUNNING and marked == self._started_at()
-
-    def _started_at(self) -> str:
-        with daemon(f"start of {self.name}") as client:
-            return str(self._container(client).attrs["State"]["StartedAt"])
-
-    def kill(self) -> None:
-        """SIGKILL; a frozen container dies only when it thaws."""
-        if self.state() is NodeState.PAUSED:
-            self.resume()
-        if self.state() is NodeState.RUNNING:
-            self._act("kill", lambda container: container.kill("SIGKILL"), NodeState.DEAD)
-
-    def pause(self) -> None:
-        """The freezer of its control group. It may not get hold of all threads on a busy machine;
-        then runc thaws them, and leaves it to us to try again (opencontainers/runc#4388)."""
-        if self.state() is NodeState.RUNNING:
-            wait_until(self._freeze, f"the freezer to get hold of {self.name}", _FROZEN_WITHIN_S)
-
-    def _freeze(self) -> bool:
-        try:
-            self._act("pause", lambda container: container.pause(), NodeState.PAUSED)
-        except ClusterError as error:
-            if _NOT_FROZEN not in str(error):
-                raise
-            return False
-        return True
-
-    def resume(self) -> None:
-        """Thaw."""
-        if self.state() is NodeState.PAUSED:
-            self._act("unpause", lambda container: container.unpause(), NodeState.RUNNING)
-
-    def run(self, argv: Sequence[str], timeout_s: float) -> str:
-        """Run a program in the broker's container."""
-        with daemon(f"{argv[0]} in {self.name}") as client:
-            # The program ends by itself at the deadline; the SDK could only stop listening to it.
-            done = self._container(client).exec_run(
-                ["timeout", f"{timeout_s:g}", *argv], demux=True
-            )
-        out, err = done.output
-        if done.exit_code:
-            said = (err or b"").decode(errors="replace")
-            raise ClusterError(f"{argv[0]} in {self.name} ended with {done.exit_code}: {said}")
-        return (out or b"").decode(errors="replace")
-
-    def limit_cpu(self, cores: float) -> None:
-        """The quota of its control group, which the daemon sets in either version of them. It keeps
-        the last one that was set: 0 would change nothing, -1 is none."""
-        with daemon(f"processors of {self.name}") as client:
-            quota = round(cores * _CPU_PERIOD_US) or -1
-            self._container(client).update(cpu_period=_CPU_PERIOD_US, cpu_quota=quota)
-
-    def cpu_limit(self) -> float:
-        """As the daemon has it on record and gives it to every start of the container."""
-        with daemon(f"processors of {self.name}") as client:
-            told = self._container(client).attrs["HostConfig"]
-        quota, period = told.get("CpuQuota") or 0, told.get("CpuPeriod") or _CPU_PERIOD_US
-        return float(max(quota, 0) / period or (told.get("NanoCpus") or 0) / 1e9)
-
-    def cpu_used(self) -> CpuUse:
-        """From its control group."""
-        with daemon(f"processors of {self.name}") as client:
-            container = self._container(client)
-            told = client.api.stats(container.id, stream=False, one_shot=True)["cpu_stats"]
-        held = told.get("throttling_data", {}).get("throttled_periods", 0)
-        return CpuUse(told["cpu_usage"]["total_usage"] / 1e9, held, time.monotonic())
-
-    def log_tail(self, lines: int) -> list[str]:
-        """The end of the container's output."""
-        with daemon(f"log of {self.name}") as client:
-            text = self._container(client).logs(tail=lines)
-        return str(text.decode(errors="replace")).splitlines()
-
-    def write_log(self, path: Path) -> None:
-        """All of the container's output, over all starts."""
-        with daemon(f"log of {self.name}") as client, path.open("wb") as file:
-            file.writelines(self._container(client).logs(stream=True, follow=False))
-
-    def _act(self, what: str, act: Callable[[Container], object], wanted: NodeState) -> None:
-        with daemon(f"{what} {self.name}") as client:
-            try:
-                act(self._container(client))
-            except APIError:
-                # It changed under our hands, which is fine if it is what was wanted.
-                if self.state() is not wanted:
-                    raise
-        self._wait_for(wanted, _STATE_WITHIN_S)
-
-    def _wait_for(self, wanted: NodeState, timeout_s: float) -> None:
-        what = f"{self.name} to be {wanted}"
-        wait_until(lambda: self.state() is wanted, what, timeout_s, every_s=0.02)
 
 
 @dataclass(frozen=True)
@@ -227,11 +65,20 @@ class Docker:
     _volume: Volume | None = field(default=None, init=False)
     """The disk that each node of a new cluster gets: no parameter, as every runtime is asked for it
     in the same words."""
+    _clocks: bool = field(default=False, init=False)
 
     def with_disks(self, volume: Volume) -> Runtime:
         """See spi.GivesDisks."""
+        return self._with(_volume=volume)
+
+    def with_clocks(self) -> Runtime:
+        """See spi.GivesClocks."""
+        return self._with(_clocks=True)
+
+    def _with(self, **asked: object) -> Runtime:
         made = Docker()
-        object.__setattr__(made, "_volume", volume)
+        for name, value in {**vars(self), **asked}.items():
+            object.__setattr__(made, name, value)
         return made
 
     def check(self, broker: Broker) -> Sequence[str]:
@@ -245,7 +92,8 @@ class Docker:
             return ["no Docker daemon answers (start it, or set DOCKER_HOST)"]
         if not _compose_command():
             return ["Compose is missing: install the docker compose plug-in or docker-compose"]
-        return disks.missing(self._volume) if self._volume else []
+        lacking = disks.missing(self._volume) if self._volume else []
+        return [*lacking, *(clocks.missing(broker) if self._clocks else [])]
 
     def describe(self) -> Sequence[str]:
         """For `chaos doctor`: what is there."""
@@ -275,6 +123,8 @@ class Docker:
         if self._volume:
             disks.make(cluster_id, directory, self._volume, list(pods))
             disks.put(document, directory)
+        if self._clocks:
+            clocks.put(document, directory, broker, list(pods))
         (directory / "compose.yaml").write_text(dump_yaml(document))
         _compose(directory, cluster_id, ["up", "--detach"], _UP_WITHIN_S)
         return self.attach(broker, directory)
@@ -294,15 +144,11 @@ class Docker:
             for member in members
             if any(port.audience == "clients" for port in member.ports)
         }
-        links, made = links_of(members, pods), disks.read(directory)
-        if made is None:
-            return DockerCluster(cluster_id, nodes, clients, links)
-        agent = disks.worker(cluster_id, directory)
-        own = {
-            name: DockerDisk(device, made[0], agent, nodes[name].container_id)
-            for name, device in made[1].items()
-        }
-        return DiskedCluster(cluster_id, nodes, clients, links, own)
+        links, own = links_of(members, pods), disks.own(cluster_id, directory, nodes)
+        ticking = DockerClocks(cluster_id, directory, nodes) if clocks.made(directory) else None
+        if own is None:
+            return DockerCluster(cluster_id, nodes, clients, links, ticking=ticking)
+        return DiskedCluster(cluster_id, nodes, clients, links, own, ticking=ticking)
 
     def remove(self, cluster_id: str, directory: Path) -> None:
         """Kill first: what is thrown away needs no orderly end. Labels find what Compose misses."""

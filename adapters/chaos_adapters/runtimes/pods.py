@@ -34,6 +34,7 @@ from chaos_adapters.runtimes.ports import reserve
 
 PLACE_LABEL = "mqchaos.directory"
 """Beside LABEL; see `marks.place_of`."""
+_PROXY_IMAGE = "CHAOS_TOXIPROXY_IMAGE"
 _SYSCTLS = {"net.ipv4.tcp_syn_retries": "2"}
 """A proxy connects for one client after the other. While packets are dropped it would go on for two
 minutes with one that is long gone, and be silent for as long as half a minute after the heal."""
@@ -48,6 +49,13 @@ def template(broker: Broker) -> tuple[str, Json]:
     """The text of a system's template and what its `x-mqchaos` says."""
     text = template_path(broker).read_text()
     return text, YAML(typ="safe").load(text)["x-mqchaos"]
+
+
+def broker_image(broker: Broker) -> str:
+    """What the broker's container is made from: whatever is no Toxiproxy."""
+    version = str(getattr(broker, "version", "latest"))
+    images = _images(template(broker)[1]["images"], version, os.environ)
+    return next(image for name, image in images.items() if name != _PROXY_IMAGE)
 
 
 def reserve_pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:

@@ -159,6 +159,23 @@ def test_vanished_after_delivery_is_told_apart() -> None:
     assert named(finding) == {("no longer stored", 0, 2)}
 
 
+def test_what_vanished_is_judged_where_that_is_asked() -> None:
+    """It fails beyond the limit; where not all was read back, or streams keep nothing, nobody can
+    tell; and another loss stays a loss."""
+    history = right(4)
+    drop(history.stored, 2)
+    finding = answer(Loss(max_vanished=0), history)
+    assert finding.verdict is Verdict.FAIL
+    assert "not stored any more" in finding.why
+    assert answer(Loss(max_vanished=1), history).verdict is Verdict.PASS
+    history.ends = {}
+    assert answer(Loss(max_vanished=0), history).verdict is Verdict.UNKNOWN
+    history = right(4)
+    for copies in (history.deliveries, history.stored):
+        drop(copies, 2)
+    assert "lost" in answer(Loss(max_vanished=0), history).why
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.INDETERMINATE])
 def test_not_acknowledged_may_be_missing(outcome: Outcome) -> None:
     """A send that was refused or timed out promises nothing."""

@@ -292,6 +292,12 @@ class Kafka:
 
         return caveats(self, stream, producer, consumer)
 
+    def cache_caveats(self, stream: Topic) -> Sequence[Caveat]:
+        """See spi.TrustsCaches."""
+        from chaos_adapters.brokers.kafka.caveats import cache_caveats
+
+        return cache_caveats(self, stream)
+
 
 def _rack_problem(racks: int | list[str], nodes: int) -> str:
     """Why these names are none, so that `rack(NAME)` names one."""

@@ -1,8 +1,8 @@
 """Under which settings Kafka does not promise what users want.
 
 Sources: Kafka documentation, "Producer configs" (acks, enable.idempotence), "Topic configs"
-(min.insync.replicas, unclean.leader.election.enable), "Replicated logs: quorums, ISRs, and state
-machines"; librdkafka, CONFIGURATION.md and INTRODUCTION.md, "Idempotent producer".
+(min.insync.replicas, unclean.leader.election.enable, flush.messages), "Replicated logs: quorums,
+ISRs, and state machines"; librdkafka, CONFIGURATION.md and INTRODUCTION.md, "Idempotent producer".
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _IN_FLIGHT = (
     "max.in.flight.requests.per.connection", "max.in.flight",
 )  # fmt: skip
+_NEVER = 2**63 - 1  # Kafka's default of flush.messages
 _RETRIES = ("message.send.max.retries", "retries")
 
 
@@ -53,6 +54,17 @@ def _loss(stream: Topic, topic: Settings, producer: Settings) -> Iterator[Caveat
     if str(topic.get("unclean.leader.election.enable", "false")).lower() == "true":
         why = "a replica that lacks confirmed messages may become leader"
         yield Caveat("loss", "unclean.leader.election.enable=true", why)
+
+
+def cache_caveats(broker: Kafka, stream: Topic) -> Sequence[Caveat]:
+    """Whether replicas may confirm what no disk has yet."""
+    by_default = broker.settings.get("log.flush.interval.messages", _NEVER)
+    messages = int(stream.settings.get("flush.messages", by_default))
+    if messages == 1:
+        return ()
+    setting = f"flush.messages={'default' if messages == _NEVER else messages}"
+    why = "replicas confirm what is in their memory, and all of them may lose that at once"
+    return [Caveat(question, setting, why) for question in ("loss", "divergence")]
 
 
 def _divergence(loss: Sequence[Caveat]) -> Iterator[Caveat]:

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chaos_adapters.runtimes.work import breaks, disks, loops, rates, space
+from chaos_adapters.runtimes.work import breaks, clocks, disks, loops, memory, rates, space
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
         disks.make, disks.detach, loops.attached, loops.check,
         space.space, space.fill, space.clear, space.leftovers, space.write, space.corrupt,
-        rates.limit, rates.limits, rates.unlimit, rates.pace,
+        rates.flush, rates.limit, rates.limits, rates.unlimit, rates.pace, rates.sync,
+        memory.lift_memory_limit, memory.use_up_memory,
+        clocks.set_clock,
         breaks.lose_power, breaks.survived, breaks.fail, breaks.failed, breaks.release,
     )
 }  # fmt: skip

@@ -23,3 +23,9 @@ def join(controller: str, container: str) -> None:
     if group is None:
         raise SystemExit("the broker has no control group, as it does not run")
     (group / "cgroup.procs").write_text("0")
+
+
+def leave(controller: str) -> None:
+    """Back to the group of all that has none."""
+    top = CGROUP / controller if (CGROUP / controller).is_dir() else CGROUP
+    (top / "cgroup.procs").write_text("0")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
+import struct
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from chaos_adapters.runtimes.work.groups import CGROUP, group_of, join
-from chaos_adapters.runtimes.work.loops import SYS, mounted, own
+from chaos_adapters.runtimes.work.loops import SYS, mounted, own, run
 
 WHATS = ("read_bps", "write_bps", "read_iops", "write_iops")
 _V2 = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
@@ -18,6 +20,7 @@ _MAJOR = 7  # of loop devices
 _LEAST_DIRTY = 1 << 20
 _BLOCK, _PIECE = 4 << 10, 64 << 10
 _PACE_S, _MOST_S = 2, 4.0
+_COUNT = struct.Struct("Q")
 
 
 def _number(device: str) -> str:
@@ -47,6 +50,12 @@ def limit(device: str, container: str, rates: Mapping[str, int]) -> None:
         bdi = SYS / "class" / "bdi" / _number(device)
         (bdi / "max_bytes").write_text(str(max(rates["write_bps"], _LEAST_DIRTY)))
         (bdi / "strict_limit").write_text("1")
+
+
+def flush(device: str) -> None:
+    """Write back all that waits for it: a rate would begin with a minute of old data."""
+    with mounted(device) as top:
+        run("sync", "-f", str(top))
 
 
 def limits(device: str, container: str) -> dict[str, list[int]]:
@@ -119,14 +128,52 @@ def _paced(file: int, act: Callable[..., int], size: int, count: int, worth: int
 
 
 def _paced_in_cache(device: str, rate: int) -> float:
+    """By a child, as nothing but its death gets it out of a write that the page cache holds up; a
+    broker that writes, too, may leave it hardly anything."""
     waiting = max(rate, _LEAST_DIRTY)
-    size = waiting + _PACE_S * rate
+    with mounted(device) as top, mmap.mmap(-1, mmap.PAGESIZE) as shared:
+        path = own(top) / f"probe-{os.getpid()}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        path.unlink()
+        started = time.monotonic()
+        if not (child := os.fork()):
+            _write_on(file, waiting + _PACE_S * rate, shared)
+        while not os.waitpid(child, os.WNOHANG)[0]:
+            if time.monotonic() - started > _MOST_S:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                break
+            time.sleep(0.002)
+        seconds = time.monotonic() - started
+        os.close(file)
+        written: int = _COUNT.unpack_from(shared)[0]
+    return max(written - waiting, 1) / seconds
+
+
+def _write_on(file: int, size: int, shared: mmap.mmap) -> NoReturn:
+    """Write so much, noting how much it was so far, and end."""
+    done = 0
+    while done < size:
+        done += os.write(file, bytes(_BLOCK))
+        _COUNT.pack_into(shared, 0, done)
+    os._exit(0)
+
+
+def sync(device: str, container: str) -> dict[str, float]:
+    """Seconds that one waits who is in the broker's control group: for fsync of a small file, and
+    for 1 MiB to be in the page cache, which is forgotten again."""
+    join("blkio", container)
     with mounted(device) as top:
         path = own(top) / f"probe-{os.getpid()}"
-        with path.open("wb", buffering=0) as file:
-            path.unlink()
-            started, left = time.monotonic(), size
-            while left > 0:
-                left -= file.write(bytes(min(left, _PIECE)))
-            seconds = time.monotonic() - started
-    return _PACE_S * rate / seconds
+        file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        started = time.monotonic()
+        os.write(file, bytes(1 << 20))
+        written = time.monotonic()
+        os.ftruncate(file, 0)
+        os.write(file, bytes(_BLOCK))
+        before = time.monotonic()
+        os.fsync(file)
+        synced = time.monotonic()
+        path.unlink()
+        os.close(file)
+    return {"sync": synced - before, "write": written - started}

@@ -1,0 +1,41 @@
+"""The memory of nodes, and what becomes of a node that wants more than there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class UsedUp:
+    """How it went to use up a node's memory: bytes that its processes needed, the limit that they
+    were given, and how many of them the kernel had killed for want of memory, before and after."""
+
+    needed: int
+    limit: int
+    killed_before: int
+    killed_after: int
+
+
+class Memory(Protocol):
+    """A hold of how much memory the processes of each node may have. A limit is one of its control
+    group, so a start of the node is without. All raise ClusterError."""
+
+    def use_up(self, node: str) -> UsedUp:
+        """Leave a running node little more than what it needs, and use that up in its name, until
+        the kernel kills its largest process or 20 s are over."""
+
+    def limit(self, node: str) -> int:
+        """Bytes, as the kernel tells them; 0: none, or nothing runs."""
+
+    def lift(self, node: str) -> None:
+        """Take the limit off."""
+
+
+@runtime_checkable
+class Memoried(Protocol):
+    """Ability of a Cluster: it has a hold of its nodes' memory."""
+
+    @property
+    def memories(self) -> Memory:
+        """See there."""

@@ -1,0 +1,128 @@
+"""The faults of disks: what they refuse, what proves them, and what does not."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from chaos.errors import FaultError
+from chaos.spi import NodeState, Presence, contested
+from chaos_adapters.faults.disk_corrupt import Corrupt
+from chaos_adapters.faults.disk_fill import Fill
+from chaos_adapters.faults.disk_power_loss import PowerLoss
+from chaos_adapters.faults.disk_readonly import ReadOnly
+from chaos_adapters.faults.disk_slow_sync import SlowSync
+from chaos_adapters.faults.disk_throttle import Throttle
+from tests.rig import FakeMesh, FakeRig, mesh, plain
+
+FULL, PARTIAL, NONE = Presence.FULL, Presence.PARTIAL, Presence.NONE
+ALL = [Corrupt, Fill, PowerLoss, ReadOnly, SlowSync, Throttle]
+
+
+@pytest.fixture
+def cluster() -> FakeMesh:
+    return mesh()
+
+
+def plan(fault: Any, cluster: Any) -> Any:
+    return fault.plan(FakeRig(cluster), Random(1))
+
+
+def on(cluster: FakeMesh, fault: Any) -> Any:
+    """Planned and injected."""
+    injection = plan(fault, cluster)
+    fault.inject(cluster, injection)
+    return injection
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("state", [NodeState.DEAD, NodeState.PAUSED])
+def test_only_disks_of_nodes_that_run(cls: Any, state: NodeState, cluster: FakeMesh) -> None:
+    """A dead node has nothing to slow, a frozen one shows no effect; and no node but those with a
+    disk of their own."""
+    cluster.nodes["fake-1"].now = state
+    with pytest.raises(FaultError, match=f"it is {state} already"):
+        plan(cls("fake-1"), cluster)
+    with pytest.raises(FaultError, match="no disks of their own"):
+        plan(cls("fake-1"), plain())
+
+
+def test_a_read_only_disk_cannot_be_filled(cluster: FakeMesh) -> None:
+    """Nothing would be taken, and ENOSPC never be told."""
+    cluster.disks["fake-1"].error = "EROFS"
+    with pytest.raises(FaultError, match="not as it was at first: EROFS"):
+        plan(Fill("fake-1"), cluster)
+
+
+@pytest.mark.parametrize("fault", [Throttle("fake-1"), SlowSync("fake-1")])
+def test_one_disk_has_one_rate(fault: Any, cluster: FakeMesh) -> None:
+    """Who heals first would take off both. At validation, too: their claims are the same."""
+    cluster.disks["fake-1"].rates["read_bps"] = 1
+    with pytest.raises(FaultError, match="has rates even now"):
+        plan(fault, cluster)
+    assert contested(Throttle.claims, SlowSync.claims)
+    assert contested(PowerLoss.claims, "process")
+
+
+@pytest.mark.parametrize("fault", [Throttle("fake-1"), SlowSync("fake-1")])
+def test_a_node_that_died_since_is_not_slowed(fault: Any, cluster: FakeMesh) -> None:
+    """Its control group is gone, so a rate would stand nowhere."""
+    injection = plan(fault, cluster)
+    cluster.nodes["fake-1"].now = NodeState.DEAD
+    with pytest.raises(FaultError, match="it is dead"):
+        fault.inject(cluster, injection)
+
+
+def test_fsync_is_slow_and_writes_are_not(cluster: FakeMesh) -> None:
+    """Else it is a slow disk, which is another fault."""
+    fault = SlowSync("fake-1")
+    injection = on(cluster, fault)
+    assert fault.in_effect(cluster, injection).presence is FULL
+    cluster.disks["fake-1"].writes_s = 0.5
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    cluster.disks["fake-1"].writes_s = 0.0
+    cluster.nodes["fake-1"].now = NodeState.DEAD
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    cluster.nodes["fake-1"].now = NodeState.RUNNING
+    fault.heal(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is NONE
+
+
+def test_fsync_that_takes_long_anyway_proves_nothing(cluster: FakeMesh) -> None:
+    """More than half of what is asked for."""
+    disk = cluster.disks["fake-1"]
+    fault = SlowSync("fake-1", takes=0.25)
+    disk.sync = lambda: (0.13, 0.0)  # type: ignore[method-assign]
+    with pytest.raises(FaultError, match=r"takes 0\.130 s even now"):
+        plan(fault, cluster)
+
+
+def test_a_power_loss_that_kept_everything_is_none(cluster: FakeMesh) -> None:
+    """What was not forced to the disk has to be gone."""
+    fault = PowerLoss("fake-1")
+    injection = on(cluster, fault)
+    assert fault.in_effect(cluster, injection).presence is FULL
+    for lines in ({"durable": True, "volatile": True}, {"durable": False, "volatile": False}):
+        cluster.disks["fake-1"].lines = lines
+        assert fault.in_effect(cluster, injection).presence is PARTIAL
+    fault.heal(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is NONE
+    assert cluster.left_on == []
+
+
+def test_a_disk_that_still_takes_writes_is_not_full(cluster: FakeMesh) -> None:
+    """Whatever statvfs says."""
+    fault = Fill("fake-1")
+    injection = on(cluster, fault)
+    assert fault.in_effect(cluster, injection).presence is FULL
+    cluster.disks["fake-1"].free = 1 << 28
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+
+
+def test_bytes_that_are_the_same_afterwards_were_not_flipped(cluster: FakeMesh) -> None:
+    """By the hashes of each file."""
+    cluster.disks["fake-1"].deaf.add("corrupt")
+    fault = Corrupt("fake-1")
+    assert fault.in_effect(cluster, on(cluster, fault)).presence is PARTIAL

@@ -1,0 +1,101 @@
+"""`memory.exhaust` and `clock.skew`: what they plan, prove, and put right."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from chaos.errors import FaultError
+from chaos.spi import NodeState, Presence, Skew
+from chaos_adapters.faults.clock_skew import ClockSkew
+from chaos_adapters.faults.memory_exhaust import Exhaust
+from chaos_adapters.runtimes.docker import Docker
+from chaos_adapters.runtimes.local import Local
+from tests.rig import FakeMesh, FakeRig, mesh, plain
+
+FULL, PARTIAL, NONE = Presence.FULL, Presence.PARTIAL, Presence.NONE
+
+
+@pytest.fixture
+def cluster() -> FakeMesh:
+    return mesh()
+
+
+def test_a_kill_for_want_of_memory_is_told_by_the_kernels_counter(cluster: FakeMesh) -> None:
+    """Whoever dies of something else proves nothing; after the heal it runs without a limit."""
+    fault = Exhaust("fake-2")
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    fault.inject(cluster, injection)
+    effect = fault.in_effect(cluster, injection)
+    assert effect.presence is FULL
+    assert "kills for want of memory 0 -> 1" in effect.figures["fake-2"]
+    injection.data["killed"]["fake-2"][1] = 0
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    fault.heal(cluster, injection)
+    assert cluster.left_on == []
+    assert fault.in_effect(cluster, injection).presence is NONE
+
+
+def test_a_kernel_that_kills_nobody_is_an_error_and_healed(cluster: FakeMesh) -> None:
+    """The limit that is left behind is taken off."""
+    cluster.memories.tough = True
+    fault = Exhaust("fake-2")
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    with pytest.raises(FaultError, match="killed nobody in fake-2"):
+        fault.inject(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    fault.heal(cluster, injection)
+    assert cluster.left_on == []
+
+
+def test_a_limit_of_somebody_else_is_left_alone(cluster: FakeMesh) -> None:
+    """The heal would take it off; a node that does not run has nothing to use up."""
+    cluster.memories.limits["fake-2"] = 500_000_000
+    with pytest.raises(FaultError, match="only 500 MB of memory even now"):
+        Exhaust("fake-2").plan(FakeRig(cluster), Random(1))
+    cluster.nodes["fake-1"].now = NodeState.PAUSED
+    with pytest.raises(FaultError, match="it is paused"):
+        Exhaust("fake-1").plan(FakeRig(cluster), Random(1))
+    with pytest.raises(FaultError, match="no hold of its nodes' memory"):
+        Exhaust("fake-1").plan(FakeRig(plain()), Random(1))
+
+
+def test_plain_processes_have_no_memory_of_their_own() -> None:
+    """Told at validation."""
+    assert "--runtime docker" in Exhaust("one").runtime_problem(Local())
+    assert Exhaust("one").runtime_problem(Docker()) == ""
+
+
+def test_a_clock_is_measured_and_set_right(cluster: FakeMesh) -> None:
+    """It is off by what was asked for, and by nothing after the heal."""
+    fault = ClockSkew("fake-1,fake-3", -3600.0)
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    fault.inject(cluster, injection)
+    effect = fault.in_effect(cluster, injection)
+    assert effect.presence is FULL
+    assert effect.figures["fake-3"] == "-3600.000 s, asked for -3600.000 s"
+    cluster.clocks.skews["fake-3"] = Skew(-3590.0)
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    fault.heal(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is NONE
+
+
+def test_a_clock_that_cannot_be_set_proves_nothing(cluster: FakeMesh) -> None:
+    """Whatever the act returned."""
+    cluster.clocks.deaf = True
+    fault = ClockSkew("fake-1", 5.0)
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    fault.inject(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is NONE
+
+
+def test_a_clock_that_is_wrong_already_or_nobodys_own_is_refused(cluster: FakeMesh) -> None:
+    """Its heal would set it right; a skew too small to be told from none, too."""
+    cluster.clocks.skews["fake-1"] = Skew(2.0)
+    with pytest.raises(FaultError, match=r"off by 2\.000 s even now"):
+        ClockSkew("fake-1", 60.0).plan(FakeRig(cluster), Random(1))
+    with pytest.raises(FaultError, match="clock: own"):
+        ClockSkew("fake-1", 60.0).plan(FakeRig(plain()), Random(1))
+    with pytest.raises(ValueError, match="at least 1"):
+        ClockSkew("fake-1", 0.2)
