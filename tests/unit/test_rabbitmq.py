@@ -13,6 +13,7 @@ from chaos.experiment.records import Load
 from chaos.spi import Outcome, View
 from chaos_adapters.brokers.rabbitmq import Rabbitmq
 from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer, _Message
+from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
 from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -34,6 +35,20 @@ def test_most_nodes_are_believed_and_the_others_dissent() -> None:
     assert against(tales, believed) == [NODES[0]]
     rivals = view(tales, believed, [NODES[0]]).rivals
     assert rivals == {0: {NODES[0]: (NODES[0],), NODES[1]: (NODES[1], NODES[2])}}
+
+
+@pytest.mark.parametrize(("said_again_s", "dissenting"), [(101.2, [NODES[0]]), (100.3, [])])
+def test_only_a_node_that_goes_on_saying_it_dissents(
+    said_again_s: float, dissenting: list[str]
+) -> None:
+    """One that died names itself in what it said last, and is no rival for that."""
+    tales = {NODES[0]: tale(NODES[0]), NODES[1]: tale(NODES[1]), NODES[2]: tale(NODES[1])}
+    observer = object.__new__(RabbitObserver)
+    observer._against, believed = {}, View(leaders={0: NODES[1]})
+    observer._tales = dict.fromkeys(NODES, (100.0, tales[NODES[0]]))
+    assert observer._dissenting(tales, believed, 100.0) == []
+    observer._tales[NODES[0]] = said_again_s, tales[NODES[0]]
+    assert observer._dissenting(tales, believed, 101.4) == dissenting
 
 
 def test_even_votes_change_nothing() -> None:

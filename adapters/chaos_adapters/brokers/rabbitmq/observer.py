@@ -81,7 +81,11 @@ class RabbitObserver:
 
     def _dissenting(self, tales: Mapping[str, Tale], believed: View, now: float) -> list[str]:
         self._against = {name: self._against.get(name, now) for name in against(tales, believed)}
-        return [name for name, since in self._against.items() if now - since >= _DISSENT_S]
+        # What a node that has died meanwhile said last is no dissent, so it has to say it again.
+        return [
+            name for name, since in self._against.items()
+            if self._tales[name][0] - since >= _DISSENT_S
+        ]  # fmt: skip
 
     def group(self, name: str, timeout_s: float) -> Group:  # noqa: ARG002 - queues know no groups
         """What the queues still hold, settled by nobody yet; up to a second old."""
