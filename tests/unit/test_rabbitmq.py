@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chaos.errors import ClusterError
 from chaos.experiment import Consumers
 from chaos.experiment.checks import hand_back_flaws
 from chaos.experiment.records import Load
@@ -17,7 +18,7 @@ from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
 from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
-from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, view
+from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, backlog, view
 from chaos_adapters.brokers.rabbitmq.topology import cookie
 
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
@@ -198,3 +199,28 @@ def test_handing_back_what_cannot_come_back_is_refused(
     assert why in flaw.what
     fine = Consumers(hand_back=True, dead_letter=True)
     assert not list(hand_back_flaws(Rabbitmq(), Queues(delivery_limit=1), Load(consumers=fine)))
+
+
+class _Answers:
+    """Stands in for a node's API."""
+
+    node = NODES[0]
+
+    def __init__(self, answer: list[dict[str, object]]) -> None:
+        self.answer, self.asked = answer, ""
+
+    def get(self, path: str, timeout_s: float) -> list[dict[str, object]]:
+        self.asked = path
+        return self.answer
+
+
+def test_a_backlog_is_what_all_queues_hold_or_nothing_at_all() -> None:
+    """Zero for a queue that could not be asked would end the drain too soon."""
+    two = Queues(queues=2)
+    told: Any = _Answers([{"name": "chaos.1", "messages": 7}, {"name": "chaos.0", "messages": 0}])
+    assert backlog(told, two, 1.0) == {0: 0, 1: 7}
+    assert "enable_queue_totals" in told.asked
+    for held in ([{"name": "chaos.0", "messages": 0}], [{"name": "chaos.0"}, {"name": "chaos.1"}]):
+        part: Any = _Answers(held)
+        with pytest.raises(ClusterError, match="does not know"):
+            backlog(part, two, 1.0)
