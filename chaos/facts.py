@@ -96,6 +96,8 @@ class Story:
     """When clients were killed by a fault."""
     supplanted: dict[str, int] = field(default_factory=dict)
     """When a fault put others in the place of clients that stood still."""
+    connections: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
+    """By client: times and the node to which it was connected from then on."""
     phase: str = ""
     interrupted: str = ""
     errors: list[str] = field(default_factory=list)
@@ -158,6 +160,11 @@ class Story:
         elif event["what"] == "error":
             self.failed_clients.append(f"{event['client']}: {event.get('why', 'no reason given')}")
 
+    def _on_connection(self, event: Json) -> None:
+        if "node" in event:
+            known = self.connections.setdefault(event["client"], [])
+            known.append((event["time_ns"], event["node"]))
+
     def _on_interrupted(self, event: Json) -> None:
         self.interrupted = event.get("why") or "no reason given"
 
@@ -180,6 +187,10 @@ def _view(event: Json) -> View:
     return View(
         event.get("controller"), leaders, by_partition("replicas"), by_partition("in_sync"),
         tuple(event.get("alive") or ()), tuple(event.get("dissenting") or ()),
+        rivals={
+            int(number): {leader: tuple(nodes) for leader, nodes in camps.items()}
+            for number, camps in (event.get("rivals") or {}).items()
+        },
     )  # fmt: skip
 
 
@@ -230,6 +241,7 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
         lives=_lives(story),
         dead_ends=_ends(streams, "dead") if story.expects.get("dead_letter") else None,
         keeps=story.expects.get("keeps", True),
+        connections={name: tuple(known) for name, known in story.connections.items()},
     )
 
 

@@ -206,6 +206,7 @@ class History:
             due=self._due(),
             sightings=tuple(story.sightings),
             partitions=len(self.ends),
+            connections={name: tuple(known) for name, known in story.connections.items()},
             dead_ends=None if self.dead_ends is None else {
                 number: PartitionEnd(number, *end) for number, end in self.dead_ends.items()
             },

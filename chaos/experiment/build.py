@@ -16,6 +16,7 @@ from chaos.experiment.checks import (
     client_flaws,
     clock_flaws,
     disk_flaws,
+    hand_back_flaws,
     lasting_flaws,
     overlap_flaws,
     stream_flaws,
@@ -152,6 +153,7 @@ class _Builder:
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)
+        self.flaws += hand_back_flaws(broker, stream, load)
         self.flaws += transaction_flaws(broker, load)
         if machine is not None:
             self.flaws += disk_flaws(dict(enumerate(steps)), machine.disk)

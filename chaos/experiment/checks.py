@@ -19,6 +19,7 @@ from chaos.spi import (
     Json,
     Momentary,
     NeedsDisk,
+    TakesBack,
     Transacts,
     Volume,
     contested,
@@ -154,6 +155,30 @@ def client_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw]:
     if load is not None and check is not None:
         for dotted, what in check(load.producers.settings, load.consumers.settings):
             yield Flaw(split_path(dotted), what)
+
+
+def hand_back_flaws(
+    broker: Broker | None,
+    stream: Any,  # noqa: ANN401 - the broker's own type
+    load: Load | None,
+) -> Iterator[Flaw]:
+    """Handing messages back, where this broker or this stream does not take them, or the
+    application has settled them or keeps trying by itself."""
+    if broker is None or stream is None or load is None or not load.consumers.hand_back:
+        return
+    path, consumers = ("load", "consumers", "hand_back"), load.consumers
+    if not isinstance(broker, TakesBack):
+        yield Flaw(path, "this broker takes no message back: leave it out")
+    elif what := broker.take_back_problem(stream):
+        yield Flaw(path, what)
+    if not consumers.dead_letter:
+        yield Flaw(
+            path, "needs `dead_letter: true`, for the stream into which the broker puts them"
+        )
+    if consumers.settle == "before":
+        yield Flaw(path, "does not go with `settle: before`: what is settled cannot come back")
+    if consumers.retries:
+        yield Flaw(path, "does not go with `retries`: the broker counts, by a limit of its own")
 
 
 def transaction_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw]:

@@ -104,7 +104,8 @@ class Consumers:
     or before, so that a crash skips it. A message that the application fails on is tried again
     `retries` times, each `retry_after` the last; then it is put into the dead-letter stream (named
     as the stream, with `-dlt` behind) if `dead_letter` is set, and else tried again for ever while
-    what is behind it waits. `handler_timeout` ends an attempt that takes longer.
+    what is behind it waits. With `hand_back` the broker is asked to do all that (queues of
+    RabbitMQ). `handler_timeout` ends an attempt that takes longer.
     """
 
     count: Processes = 1
@@ -119,6 +120,9 @@ class Consumers:
     """How long after the last attempt."""
     dead_letter: bool = False
     """Whether it is put into a dead-letter stream then; else it is tried again for ever."""
+    hand_back: bool = False
+    """Whether each failed attempt ends with the message handed back to the broker, which delivers
+    it again and in the end dead-letters it; else all of that is done by the application."""
     handler_timeout_s: Annotated[Hold | None, Key(alias="handler_timeout")] = None
     """Ends an attempt that takes longer, as a failed one."""
     settings: Settings = field(default_factory=dict)

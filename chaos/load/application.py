@@ -3,6 +3,7 @@
 
     received ──attempt──> handled ─────────────────────────> done
                  │ threw, timed out
+                 ├─ hand_back ──> back to the broker, which delivers it again or buries it
                  ├─ fewer than 1 + retries so far ──> wait, attempt again
                  ├─ dead_letter ──> put there ─────────────> done
                  └─ else ──> wait, attempt again, for ever
@@ -63,6 +64,8 @@ class Application:
     recorder: Recorder
     dead_letters: DeadLetters | None
     wait: Callable[[float], bool]
+    hand_back: Callable[[int], None] | None = None
+    """Gives one message of a batch back to the broker, by its place."""
     pace: Pace = field(default_factory=Pace)
     met: dict[int, int] = field(default_factory=dict)
     """The highest number of a poisoned message that met the handler, by producer."""
@@ -86,9 +89,11 @@ class Application:
                 self, deliveries, index, Kind(kind) if kind in _KINDS else Kind.MALFORMED,
                 int(decoded.producer[index]), int(decoded.sequence[index]),
             )  # fmt: skip
-            if not attempts.make():
+            end = attempts.make()
+            if end is Handling.CUT:
                 return False
-            self.recorder.add(_one(deliveries, index), now_ns())
+            if end in (Handling.HANDLED, Handling.DEAD_LETTERED):
+                self.recorder.add(_one(deliveries, index), now_ns())
         return True
 
     def told(self) -> Json:
@@ -111,8 +116,8 @@ class _Attempts:
     sequence: int
     count: int = 0
 
-    def make(self) -> bool:
-        """Until it is handled or buried; False: the run was over before."""
+    def make(self) -> Handling:
+        """Until it is handled, buried or handed back: how it ended. CUT: the run was over."""
         app, settings = self.app, self.app.settings
         while True:
             self.count += 1
@@ -125,11 +130,14 @@ class _Attempts:
             if outcome is not Handling.HANDLED or self.count > 1:
                 self._record(started_ns, outcome)
             if outcome in (Handling.HANDLED, Handling.CUT):
-                return outcome is Handling.HANDLED
+                return outcome
+            if app.hand_back:
+                app.hand_back(self.index)
+                return outcome
             if self.count > settings.retries and app.dead_letters and self._bury(app.dead_letters):
-                return True
+                return Handling.DEAD_LETTERED
             if not app.wait(settings.retry_after_s):
-                return False
+                return Handling.CUT
 
     def _attempt(self) -> Handling:
         if self.kind is Kind.MALFORMED:

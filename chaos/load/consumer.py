@@ -16,7 +16,7 @@ from chaos.load.control import STATS_EVERY_S, Control
 from chaos.load.dead_letters import DeadLetters, dead_letter_stream
 from chaos.load.recorder import Recorder
 from chaos.load.replicas import read_replicas
-from chaos.spi import Deliveries, Json, PartitionEnd, Replicas, TellsItself
+from chaos.spi import Deliveries, HandsBack, Json, PartitionEnd, Replicas, TellsItself
 
 READ_BACK_WITHIN_S = 120.0
 _RECEIVE_S = 0.1
@@ -53,12 +53,16 @@ class _Loop:
         )  # fmt: skip
         self._recorder = Recorder(work.run, work.directory, work.client, "deliveries")
         dead_letters = None
-        if self._settings.dead_letter:
+        if self._settings.dead_letter and not self._settings.hand_back:
             producing = experiment.load.producers.settings
             dead_letters = DeadLetters(broker, work.clients, stream, producing)
-        self._app = Application(self._settings, self._recorder, dead_letters, self._wait)
         settings, group = self._settings.settings, group_name(work.run)
         self._consumer = broker.consumer(work.clients, stream, settings, group)
+        hand_back: Callable[[int], None] | None = None
+        if self._settings.hand_back:
+            assert isinstance(self._consumer, HandsBack)
+            hand_back = self._consumer.hand_back
+        self._app = Application(self._settings, self._recorder, dead_letters, self._wait, hand_back)
         self._settle_now: Callable[[], None] = getattr(
             self._consumer, "settle_durably", self._consumer.settle
         )

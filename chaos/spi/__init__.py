@@ -36,6 +36,9 @@ from chaos.spi.broker import (
     ElectsLeaders as ElectsLeaders,
 )
 from chaos.spi.broker import (
+    HandsBack as HandsBack,
+)
+from chaos.spi.broker import (
     HandsOut as HandsOut,
 )
 from chaos.spi.broker import (
@@ -73,6 +76,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     SettlesDurably as SettlesDurably,
+)
+from chaos.spi.broker import (
+    TakesBack as TakesBack,
 )
 from chaos.spi.broker import (
     TellsItself as TellsItself,

@@ -127,6 +127,24 @@ class SettlesDurably(Protocol):
         """As `settle`, and it is durable when this returns. Raises ClusterError."""
 
 
+@runtime_checkable
+class HandsBack(Protocol):
+    """Ability of a Consumer: a message that could not be handled goes back to the broker."""
+
+    def hand_back(self, index: int) -> None:
+        """Give back the message at this place of what `receive` returned last: it is delivered
+        again, or dead-lettered when that was often enough. `settle` leaves it out."""
+
+
+@runtime_checkable
+class TakesBack(Protocol):
+    """Ability of a Broker: its consumers are HandsBack, and it puts what came back too often into
+    the dead-letter stream itself."""
+
+    def take_back_problem(self, stream: Any) -> str:  # noqa: ANN401
+        """Why this cannot be done with this stream; empty: it can."""
+
+
 @dataclass(frozen=True)
 class PartitionEnd:
     """How far a partition was read back: all of [first, end) was read when `read` reached `end`."""

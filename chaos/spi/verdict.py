@@ -108,7 +108,8 @@ class Facts:
     `lives` is when the clients were there that a fault killed or that took their place, as (from,
     until). `dead_ends` is how far each partition of the dead-letter stream was read back (None:
     there was no such stream). `keeps` is False where what consumers settled is gone from the
-    stream, so that `ends` are of what was left.
+    stream, so that `ends` are of what was left. `connections` is to which node (None: to none) each
+    client said that it was connected, and from when on; it says so up to a second late.
     """
 
     handed_out: Mapping[int, int]
@@ -124,6 +125,7 @@ class Facts:
     lives: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     dead_ends: Mapping[int, PartitionEnd] | None = None
     keeps: bool = True
+    connections: Mapping[str, tuple[tuple[int, str | None], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from chaos.spi import (
     Place,
     Port,
     Readable,
+    TakesBack,
     TellsSettings,
     View,
 )
@@ -85,6 +86,13 @@ def test_reading_back_is_as_in_its_protocol(
     if hasattr(cls, "keeps"):
         assert hasattr(cls, "stored")
         assert parameters(cls.keeps) == parameters(HandsOut.keeps)
+
+
+def test_taking_back_is_as_in_its_protocol(cls: type[Any]) -> None:
+    """And what comes back goes somewhere that can be read."""
+    if hasattr(cls, "take_back_problem"):
+        assert parameters(cls.take_back_problem) == parameters(TakesBack.take_back_problem)
+        assert hasattr(cls, "stored")
 
 
 def test_telling_settings_is_as_in_its_protocol(cls: type[Any]) -> None:

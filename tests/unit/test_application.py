@@ -167,3 +167,15 @@ def test_the_pace_is_the_mean_since_the_last_look(tmp_path: Path) -> None:
     assert pace.told()["took_s"] == pytest.approx(0.1)
     pace.set(0.0)
     assert pace.told() == {"slow_s": 0.0, "took_s": 0.0}
+
+
+def test_what_cannot_be_handled_is_handed_back_at_once(tmp_path: Path) -> None:
+    """One attempt each time it comes, no wait and no delivery on record; what is behind it goes
+    on."""
+    back: list[int] = []
+    scene = Scene(tmp_path, Consumers(hand_back=True, dead_letter=True))
+    scene.app.hand_back = back.append
+    assert scene.take(Kind.NORMAL, Kind.THROWS, Kind.NORMAL)
+    assert back == [1]
+    assert outcomes(scene) == [(1, 1, Handling.THREW)]
+    assert scene.rows("deliveries", "sequence") == [(0,), (2,)]

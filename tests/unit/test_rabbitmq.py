@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import pytest
 
+from chaos.errors import ClusterError
+from chaos.experiment import Consumers
+from chaos.experiment.checks import hand_back_flaws
+from chaos.experiment.records import Load
 from chaos.spi import Outcome, View
 from chaos_adapters.brokers.rabbitmq import Rabbitmq
+from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer, _Message
+from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
-from chaos_adapters.brokers.rabbitmq.settings import publishing
+from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
-from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, view
+from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, backlog, view
 from chaos_adapters.brokers.rabbitmq.topology import cookie
 
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
@@ -27,6 +36,20 @@ def test_most_nodes_are_believed_and_the_others_dissent() -> None:
     assert against(tales, believed) == [NODES[0]]
     rivals = view(tales, believed, [NODES[0]]).rivals
     assert rivals == {0: {NODES[0]: (NODES[0],), NODES[1]: (NODES[1], NODES[2])}}
+
+
+@pytest.mark.parametrize(("said_again_s", "dissenting"), [(101.2, [NODES[0]]), (100.3, [])])
+def test_only_a_node_that_goes_on_saying_it_dissents(
+    said_again_s: float, dissenting: list[str]
+) -> None:
+    """One that died names itself in what it said last, and is no rival for that."""
+    tales = {NODES[0]: tale(NODES[0]), NODES[1]: tale(NODES[1]), NODES[2]: tale(NODES[1])}
+    observer = object.__new__(RabbitObserver)
+    observer._against, believed = {}, View(leaders={0: NODES[1]})
+    observer._tales = dict.fromkeys(NODES, (100.0, tales[NODES[0]]))
+    assert observer._dissenting(tales, believed, 100.0) == []
+    observer._tales[NODES[0]] = said_again_s, tales[NODES[0]]
+    assert observer._dissenting(tales, believed, 101.4) == dissenting
 
 
 def test_even_votes_change_nothing() -> None:
@@ -88,3 +111,116 @@ def test_settings_that_promise_too_little_are_named() -> None:
     found = {c.setting for c in Rabbitmq().caveats(Queues(), {"confirms": False}, {})}
     assert "confirms=false" in found
     assert publishing({"confirms": False}).confirms is False
+
+
+@dataclass(eq=False)
+class _Channel:
+    is_open: bool = True
+    done: list[tuple[str, int]] = field(default_factory=list)
+
+    def basic_ack(self, tag: int, multiple: bool) -> None:
+        assert multiple
+        self.done.append(("ack up to", tag))
+
+    def basic_nack(self, tag: int, multiple: bool, requeue: bool) -> None:
+        assert requeue
+        assert not multiple
+        self.done.append(("nack", tag))
+
+
+def _consumer(channel: Any, tags: int) -> RabbitConsumer:
+    """Which has received messages with tags from 1 on, and handed them over."""
+    consumer = object.__new__(RabbitConsumer)
+    consumer._settings = consuming({})
+    consumer._last = [_Message(channel, 0, tag, False, -1, b"") for tag in range(1, tags + 1)]
+    consumer._handed_over = {channel: list(range(1, tags + 1))}
+    return consumer
+
+
+def test_what_is_handed_back_is_not_acknowledged() -> None:
+    """An acknowledgement is of all up to a tag, which must be one that is still open."""
+    channel = _Channel()
+    consumer = _consumer(channel, 3)
+    consumer.hand_back(2)
+    consumer.settle()
+    consumer.settle()
+    assert channel.done == [("nack", 3), ("ack up to", 2)]
+
+
+def test_nothing_is_settled_when_all_was_handed_back_or_the_channel_is_gone() -> None:
+    """What was on a channel that is gone went back with it."""
+    channel, gone = _Channel(), _Channel(is_open=False)
+    consumer = _consumer(channel, 1)
+    consumer.hand_back(0)
+    consumer.settle()
+    assert channel.done == [("nack", 1)]
+    consumer = _consumer(gone, 2)
+    consumer.hand_back(0)
+    consumer.settle()
+    assert gone.done == []
+
+
+def test_a_queue_with_a_delivery_limit_dead_letters_into_the_stream_beside_it() -> None:
+    """Queue by queue; the dead-letter stream itself keeps what it has."""
+    limited = Queues(delivery_limit=2)
+    assert limited.declared(1)["x-dead-letter-routing-key"] == "chaos-dlt.1"
+    assert limited.declared(1)["x-delivery-limit"] == 2
+    beside = replace(limited, name="chaos-dlt")
+    assert beside.declared(1) == replace(beside, delivery_limit=None).declared(1)
+    assert not Rabbitmq().take_back_problem(limited)
+    assert Rabbitmq().take_back_problem(Queues())
+    classic = Queues(kind=Kind.CLASSIC, delivery_limit=2)
+    assert [path for path, _ in Rabbitmq().problems(classic)] == ["stream.delivery_limit"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "consumers", "why"),
+    [
+        (Queues(), Consumers(hand_back=True, dead_letter=True), "delivery_limit"),
+        (Queues(delivery_limit=1), Consumers(hand_back=True), "dead_letter"),
+        (
+            Queues(delivery_limit=1),
+            Consumers(hand_back=True, dead_letter=True, settle="before"),
+            "settle: before",
+        ),
+        (
+            Queues(delivery_limit=1),
+            Consumers(hand_back=True, dead_letter=True, retries=1),
+            "retries",
+        ),
+    ],
+)
+def test_handing_back_what_cannot_come_back_is_refused(
+    stream: Queues, consumers: Consumers, why: str
+) -> None:
+    """At validation, with what to do."""
+    (flaw,) = hand_back_flaws(Rabbitmq(), stream, Load(consumers=consumers))
+    assert flaw.path == ("load", "consumers", "hand_back")
+    assert why in flaw.what
+    fine = Consumers(hand_back=True, dead_letter=True)
+    assert not list(hand_back_flaws(Rabbitmq(), Queues(delivery_limit=1), Load(consumers=fine)))
+
+
+class _Answers:
+    """Stands in for a node's API."""
+
+    node = NODES[0]
+
+    def __init__(self, answer: list[dict[str, object]]) -> None:
+        self.answer, self.asked = answer, ""
+
+    def get(self, path: str, timeout_s: float) -> list[dict[str, object]]:
+        self.asked = path
+        return self.answer
+
+
+def test_a_backlog_is_what_all_queues_hold_or_nothing_at_all() -> None:
+    """Zero for a queue that could not be asked would end the drain too soon."""
+    two = Queues(queues=2)
+    told: Any = _Answers([{"name": "chaos.1", "messages": 7}, {"name": "chaos.0", "messages": 0}])
+    assert backlog(told, two, 1.0) == {0: 0, 1: 7}
+    assert "enable_queue_totals" in told.asked
+    for held in ([{"name": "chaos.0", "messages": 0}], [{"name": "chaos.0"}, {"name": "chaos.1"}]):
+        part: Any = _Answers(held)
+        with pytest.raises(ClusterError, match="does not know"):
+            backlog(part, two, 1.0)

@@ -12,6 +12,7 @@ from chaos.spi import ANOMALY_LIMIT, Anomaly, Batch, Facts, Figure, Finding, Ver
 from chaos_verifiers import copies, records
 from chaos_verifiers.copies import Interval, Pieces
 from chaos_verifiers.records import Messages
+from chaos_verifiers.splits import Acks, Split, splits
 from chaos_verifiers.thresholds import Count
 
 _MOST = 255
@@ -19,10 +20,12 @@ _MOST = 255
 
 @dataclass
 class State:
-    """How often each position was acknowledged, by partition and offset, and what nodes hold."""
+    """How often each position was acknowledged, by partition and offset, what nodes hold, and who
+    got acknowledgements when."""
 
     acks: Messages = field(default_factory=lambda: Messages(np.uint8))
     pieces: Pieces = field(default_factory=Pieces)
+    times: Acks = field(default_factory=Acks)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,12 @@ class Divergence:
       ones;
     - *acknowledged twice*: two messages were acknowledged at one position. So two leaders took
       messages at once, or one of the messages was cut off and another took its place. What became
-      of them is loss's business; this tells how it came.
+      of them is loss's business; this tells how it came;
+    - *acknowledged by two leaders*: messages of a partition acknowledged while nodes named two
+      leaders of it, by both of them: to clients that were connected to nodes which named the one,
+      and to such as were connected to nodes which named the other. A split brain: details have the
+      times. Only where a broker's nodes tell whom they take for the leader, and clients to which
+      node they are connected (RabbitMQ).
 
     Only offsets that all replicas still have are compared, as retention cuts them off one by one.
     Evidence shows what each node holds at the position, and the messages that were acknowledged
@@ -47,8 +55,8 @@ class Divergence:
     """
 
     max: Count = 0
-    """Most positions that differ, that a replica lacks, or that were acknowledged twice, each, for
-    a PASS."""
+    """Most positions that differ, that a replica lacks, or that were acknowledged twice, and most
+    messages acknowledged by two leaders, each, for a PASS."""
 
     question: ClassVar[str] = "Do all replicas hold the same?"
     tables: ClassVar[frozenset[str]] = frozenset({"sends", "replicas"})
@@ -63,6 +71,7 @@ class Divergence:
             state.pieces.add(batch)
             return state
         acked = records.acknowledged(batch)
+        state.times.add(acked)
         placed = records.select(acked, (acked["offset"] >= 0) & (acked["partition"] >= 0))
         if len(placed):
             lots = records.by_partition(placed)
@@ -78,6 +87,7 @@ class Divergence:
         """See Verifier."""
         a.acks.merge(b.acks, lambda mine, theirs: np.minimum(mine.astype(np.int64) + theirs, _MOST))
         a.pieces.merge(b.pieces)
+        a.times.merge(b.times)
         return a
 
     def finish(self, state: State, facts: Facts) -> Finding:
@@ -90,7 +100,7 @@ class Divergence:
             for partition, offsets in state.acks.where(lambda times: times > 1)
             for offset in offsets.tolist()
         ]
-        unread = _unread(facts)
+        unread, split = _unread(facts), [s for s in splits(state.times, facts) if s.proved]
         compared = sum(max(0, end - first) for first, end in ranges.values())
         figures = (
             records.at_most("differing", len(differing), self.max, "positions"),
@@ -98,14 +108,33 @@ class Divergence:
             records.at_most("acknowledged twice", len(twice), self.max, "positions"),
             Figure("not read", len(unread), "replicas"),
             Figure("compared", compared, "positions"),
+            *self._split(split),
         )
         anomalies = (
             *(Anomaly("differing", -1, -1, *place) for place in differing[:ANOMALY_LIMIT]),
             *_lacking(lacking),
             *(Anomaly("acknowledged twice", -1, -1, *place) for place in twice[:ANOMALY_LIMIT]),
+            *map(_two_leaders, split),
         )
         verdict, why = _judge(facts, figures, unread)
-        return Finding(verdict, why, figures, anomalies=anomalies)
+        rows = tuple(each.row for each in split)
+        return Finding(verdict, why, figures, details=rows, anomalies=anomalies)
+
+    def _split(self, split: Sequence[Split]) -> tuple[Figure, ...]:
+        """Only where there was one: most brokers cannot tell."""
+        if not split:
+            return ()
+        count = sum(sum(each.acknowledged.values()) for each in split)
+        longest_s = max(each.until_ns - each.from_ns for each in split) / 1e9
+        return (
+            records.at_most("acknowledged by two leaders", count, self.max),
+            Figure("longest with two leaders", longest_s, "s"),
+        )
+
+
+def _two_leaders(split: Split) -> Anomaly:
+    note = f"{split.row['acknowledged by']}, in {(split.until_ns - split.from_ns) / 1e9:.1f} s"
+    return Anomaly("acknowledged by two leaders", -1, -1, split.partition, -1, note)
 
 
 def _unread(facts: Facts) -> list[str]:
@@ -125,11 +154,13 @@ def _unread(facts: Facts) -> list[str]:
 
 
 def _judge(facts: Facts, figures: Sequence[Figure], unread: Sequence[str]) -> tuple[Verdict, str]:
-    differing, lacking, twice, _, compared = (int(figure.value or 0) for figure in figures)
+    differing, lacking, twice, _, compared = (int(figure.value or 0) for figure in figures[:5])
     told = (
         f"Replicas differ at {differing:,} positions and lack {lacking:,};"
         f" {twice:,} were acknowledged twice."
     )
+    if len(figures) > 5:
+        told = f"Two leaders at once acknowledged {int(figures[5].value or 0):,} messages."
     if any(figure.ok is False for figure in figures):
         return Verdict.FAIL, told
     if unread or facts.replicas == {}:

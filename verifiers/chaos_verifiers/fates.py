@@ -49,9 +49,9 @@ def fold_sends(state: State, batch: Batch) -> None:
 
 
 def fold_copies(state: State, batch: Batch) -> None:
-    """Take in what was delivered or stored."""
-    delivered = batch.table == "deliveries"
-    if delivered and len(batch):
+    """Take in what was delivered, stored, or dead-lettered: that is as good as delivered."""
+    delivered = batch.table != "stored"
+    if batch.table == "deliveries" and len(batch):
         _reach(state.reach, batch["partition"], batch["offset"])
     copies = records.whole(batch)
     for key, rows, places in records.pages(copies):

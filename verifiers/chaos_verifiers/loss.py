@@ -19,7 +19,8 @@ from chaos_verifiers.thresholds import Count
 class Loss:
     """Compares what was acknowledged with what consumers got and with what is stored at the end.
 
-    An acknowledged message that no consumer got intact is
+    An acknowledged message that no consumer got intact, and that is not in the dead-letter stream
+    either, is
 
     - *lost*: it is not stored although its partition was read back to the end; or, where that was
       not done, consumers got later messages of its partition, or another one at its offset;
@@ -52,7 +53,7 @@ class Loss:
     the end; null: they are only counted. Of streams that keep what they delivered."""
 
     question: ClassVar[str] = "Were acknowledged messages lost?"
-    tables: ClassVar[frozenset[str]] = frozenset({"sends", "deliveries", "stored"})
+    tables: ClassVar[frozenset[str]] = frozenset({"sends", "deliveries", "stored", "dead"})
 
     def start(self) -> State:
         """See Verifier."""

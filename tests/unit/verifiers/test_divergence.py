@@ -145,6 +145,52 @@ def test_a_broker_that_cannot_tell_is_not_blamed() -> None:
     assert answer(Divergence(), history).verdict is Verdict.FAIL
 
 
+def parted(*nodes: str | None) -> History:
+    """From 2 s to 8 s a and c name a as the leader, and b names itself; producers are connected to
+    these nodes."""
+    history = right(1000, producers=len(nodes))
+    view = {"kind": "view", "leaders": {"0": "a"}}
+    rivals = {"0": {"a": ["a", "c"], "b": ["b"]}}
+    history.more_events = [
+        {"time_ns": at(0), **view},
+        {"time_ns": at(2), "since_ns": at(1.9), **view, "rivals": rivals},
+        {"time_ns": at(8.1), "since_ns": at(8), **view},
+        *(
+            {"time_ns": at(0), "kind": "connection", "client": f"producer-{number}", "node": node}
+            for number, node in enumerate(nodes)
+        ),
+    ]
+    return history
+
+
+def test_two_leaders_that_both_acknowledge_are_a_split_brain() -> None:
+    """FAIL, with the partition, the times, and what each of them acknowledged."""
+    finding = answer(Divergence(), parted("a", "b"))
+    assert finding.verdict is Verdict.FAIL
+    assert named(finding) == {("acknowledged by two leaders", 0, -1)}
+    assert figure(finding, "acknowledged by two leaders") == pytest.approx(1200, abs=20)
+    assert figure(finding, "longest with two leaders") == pytest.approx(6)
+    (row,) = finding.details
+    assert (row["from_ns"], row["until_ns"]) == (at(2), at(8))
+    assert answer(Divergence(max=2000), parted("a", "b")).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("nodes", [("a", "c"), ("a", None), ("b", "b")])
+def test_a_leader_that_acknowledges_nothing_is_no_split_brain(nodes: tuple[str, ...]) -> None:
+    """As one that cannot reach its majority, whoever still takes it for the leader."""
+    finding = answer(Divergence(), parted(*nodes))
+    assert (finding.verdict, finding.details) == (Verdict.PASS, ())
+
+
+def test_a_client_that_changed_sides_counts_for_neither_at_that_time() -> None:
+    """It says so up to a second late: what came in that second may be of either."""
+    history = parted("a", "b")
+    history.more_events.append(
+        {"time_ns": at(2.5), "kind": "connection", "client": "producer-1", "node": "a"}
+    )
+    assert answer(Divergence(), history).verdict is Verdict.PASS
+
+
 @given(
     node=st.sampled_from(NODES), offset=st.integers(0, 7), partition=st.integers(0, 1),
     deed=st.sampled_from([DIFFERING, LACKING]), rows=st.integers(1, 20),

@@ -32,6 +32,15 @@ def test_gone_everywhere_is_lost() -> None:
     assert finding.anomalies[0].offset == 3
 
 
+def test_dead_lettered_is_not_lost() -> None:
+    """The broker took it out of its queue, and put it where somebody can look at it."""
+    history = right(4)
+    drop(history.deliveries, 3)
+    drop(history.stored, 3)
+    history.dead = [Copy(3)]
+    assert answer(Loss(), history).verdict is Verdict.PASS
+
+
 def test_passed_over_without_read_back_is_lost() -> None:
     """Where nothing was read back, later deliveries of the partition prove the loss."""
     history = right(4)

@@ -74,6 +74,8 @@ class Rabbitmq:
                 found.append(("stream.replicas", f"{what}: at most {self.nodes}"))
             if not stream.durable:
                 found.append(("stream.durable", f"a {stream.kind} queue is always durable"))
+        if stream.delivery_limit is not None and stream.kind is not Kind.QUORUM:
+            found.append(("stream.delivery_limit", f"a {stream.kind} queue counts no deliveries"))
         match = _VERSION.fullmatch(self.version)
         assert match
         if stream.kind is Kind.MIRRORED and int(match[1]) > 3:
@@ -149,6 +151,10 @@ class Rabbitmq:
         """See settings. Consumers of a queue share it; each one of a stream gets all of it."""
         wanted = client_settings.consuming(settings)
         return RabbitConsumer(clients, stream.names, wanted, stream.consumed)
+
+    def take_back_problem(self, stream: Queues) -> str:
+        """See spi.TakesBack: without a limit the queue would give it out again for ever."""
+        return "" if stream.delivery_limit is not None else "needs stream.delivery_limit"
 
     def keeps(self, stream: Queues) -> bool:
         """See spi.Readable: what is consumed from a queue is gone."""

@@ -50,7 +50,7 @@ def prepare(clients: Mapping[str, Address], stream: Queues, timeout_s: float) ->
             }  # fmt: skip
             apis[0].put(f"policies/{VHOST}/{quote(stream.name)}", policy, _ASK_S)
         for number, queue in enumerate(stream.names):
-            body = {"durable": stream.durable, "arguments": stream.declared}
+            body = {"durable": stream.durable, "arguments": stream.declared(number)}
             apis[number % len(apis)].put(f"queues/{VHOST}/{quote(queue)}", body, _ASK_S)
         wait_until(
             lambda: all(_whole(api, clients, stream) for api in apis),

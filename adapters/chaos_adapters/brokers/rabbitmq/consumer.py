@@ -56,7 +56,9 @@ class RabbitConsumer:
         self._connection: SelectConnection | None = None
         self._next_offset: dict[int, int] = {}
         self._waiting: deque[_Message] = deque()
-        self._handed_over: dict[Channel, int] = {}
+        self._handed_over: dict[Channel, list[int]] = {}
+        """The tags that are to be settled, in the order of the channel."""
+        self._last: list[_Message] = []
         self._line = Line(clients, settings, self._opened, self._lost)
         self._line.connect(_CONNECT_S, lambda: len(self._channels) == len(queues))
 
@@ -68,10 +70,11 @@ class RabbitConsumer:
         """What is there, or comes first."""
         self._turn(0.0 if self._waiting else timeout_s)
         found = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        self._last = found
         if not found:
             return None
         for message in found:
-            self._handed_over[message.channel] = message.tag
+            self._handed_over.setdefault(message.channel, []).append(message.tag)
             self._next_offset[message.partition] = message.offset + 1
         return Deliveries(
             [each.body for each in found], [each.partition for each in found],
@@ -83,9 +86,17 @@ class RabbitConsumer:
         handed_over, self._handed_over = self._handed_over, {}
         if self._settings.auto_ack:
             return
-        for channel, tag in handed_over.items():
-            if channel.is_open:
-                channel.basic_ack(tag, multiple=True)
+        for channel, tags in handed_over.items():
+            if tags and channel.is_open:
+                channel.basic_ack(tags[-1], multiple=True)
+
+    def hand_back(self, index: int) -> None:
+        """See spi.HandsBack. A message whose channel is gone went back with it."""
+        message = self._last[index]
+        tags = self._handed_over.get(message.channel, [])
+        if message.tag in tags and message.channel.is_open and not self._settings.auto_ack:
+            tags.remove(message.tag)
+            message.channel.basic_nack(message.tag, multiple=False, requeue=True)
 
     def settle_durably(self) -> None:
         """Acknowledge, and wait for the answer to something else on each channel: the broker does

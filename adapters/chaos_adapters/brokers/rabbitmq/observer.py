@@ -10,7 +10,7 @@ from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Group, View
 from chaos_adapters.brokers.rabbitmq.api import Api
 from chaos_adapters.brokers.rabbitmq.stream import Queues
-from chaos_adapters.brokers.rabbitmq.tales import Tale, against, told, view
+from chaos_adapters.brokers.rabbitmq.tales import Tale, against, backlog, told, view
 
 _PATIENCE_S = 0.1
 """Who has not answered after so long is not waited for, as long as somebody else has."""
@@ -31,6 +31,8 @@ class RabbitObserver:
     def __init__(self, clients: Mapping[str, Address], stream: Queues) -> None:
         self._stream, self._nodes = stream, tuple(clients)
         self._apis = {name: Api(name, address) for name, address in clients.items()}
+        # Connections of its own: backlogs are asked for beside everything else.
+        self._counting = [Api(name, address) for name, address in clients.items()]
         self._pool = ThreadPoolExecutor(len(clients), "rabbitmq-observer")
         self._asked: dict[str, Future[Tale]] = {}
         self._tales: dict[str, tuple[float, Tale]] = {}
@@ -81,22 +83,25 @@ class RabbitObserver:
 
     def _dissenting(self, tales: Mapping[str, Tale], believed: View, now: float) -> list[str]:
         self._against = {name: self._against.get(name, now) for name in against(tales, believed)}
-        return [name for name, since in self._against.items() if now - since >= _DISSENT_S]
+        # What a node that has died meanwhile said last is no dissent, so it has to say it again.
+        return [
+            name for name, since in self._against.items()
+            if self._tales[name][0] - since >= _DISSENT_S
+        ]  # fmt: skip
 
     def group(self, name: str, timeout_s: float) -> Group:  # noqa: ARG002 - queues know no groups
-        """What the queues still hold, settled by nobody yet; up to a second old."""
-        now = time.monotonic()
-        tales = [tale for at, tale in self._tales.values() if now - at < _FRESH_S]
-        if not tales:
-            raise DeadlineExceeded("an answer of any node", timeout_s)
-        lag: dict[int, int] = {}
-        for tale in tales:
-            for number, queue in tale.queues.items():
-                lag[number] = max(queue.messages, lag.get(number, 0))
-        return Group("stable", 0, dict(sorted(lag.items())))
+        """What the queues still hold, settled by nobody yet, says the first node that can tell."""
+        failed: ClusterError | None = None
+        for api in tuple(self._counting):
+            try:
+                return Group("stable", 0, backlog(api, self._stream, timeout_s))
+            except ClusterError as error:
+                failed = error
+                self._counting.append(self._counting.pop(0))  # it is asked last from now on
+        raise failed or DeadlineExceeded("an answer of any node", timeout_s)
 
     def close(self) -> None:
         """Close all connections, those in use too."""
-        for api in self._apis.values():
+        for api in (*self._apis.values(), *self._counting):
             api.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

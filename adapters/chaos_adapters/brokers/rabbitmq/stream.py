@@ -11,6 +11,9 @@ from pydantic import Field
 
 from chaos.spi import Settings
 
+_DEAD_LETTERS = "-dlt"
+"""What is behind the name of a stream in that of its dead-letter stream (load.consumers)."""
+
 
 class Kind(StrEnum):
     """The kinds of queues."""
@@ -34,6 +37,10 @@ class Queues:
     """How many copies there are of a quorum queue or a stream."""
     durable: bool = True
     """Whether a classic queue is to survive the restart of its node."""
+    delivery_limit: Annotated[int, Field(ge=1)] | None = None
+    """How often a message of a quorum queue may be delivered again before the queue dead-letters
+    it, at least once, into the one of the same number of the dead-letter stream (see `hand_back` of
+    consumers). Unset: it may come again for ever."""
     policy: Settings = field(default_factory=dict)
     """A policy for the queues, as RabbitMQ names its keys, such as `ha-mode`."""
     arguments: Settings = field(default_factory=dict)
@@ -56,15 +63,23 @@ class Queues:
         """The policy that queues really have: mirrored ones mirror to all nodes by default."""
         return {"ha-mode": "all", **self.policy} if self.kind is Kind.MIRRORED else self.policy
 
-    @property
-    def declared(self) -> Mapping[str, object]:
-        """The arguments of a declaration."""
+    def declared(self, number: int) -> Mapping[str, object]:
+        """The arguments of a queue's declaration."""
         kind = Kind.CLASSIC if self.kind is Kind.MIRRORED else self.kind
         given: dict[str, object] = {"x-queue-type": str(kind)}
         if self.kind is Kind.QUORUM:
             given["x-quorum-initial-group-size"] = self.replicas
         if self.kind is Kind.STREAM:
             given["x-initial-cluster-size"] = self.replicas
+        if self.delivery_limit is not None and not self.name.endswith(_DEAD_LETTERS):
+            given |= {
+                "x-delivery-limit": self.delivery_limit,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": f"{self.name}{_DEAD_LETTERS}.{number}",
+                # At least once wants a queue that refuses what is too much.
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+            }
         return {**given, **self.arguments}
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from chaos.errors import ClusterError
 from chaos.spi import View
 from chaos_adapters.brokers.rabbitmq.api import VHOST, Api
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -28,7 +29,6 @@ class Queue:
     leader: str | None
     members: tuple[str, ...]
     in_sync: tuple[str, ...]
-    messages: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def told(api: Api, stream: Queues, nodes: Sequence[str], timeout_s: float) -> Ta
     """Ask one node. Raises ClusterError."""
     columns = "name,running,partitions,mem_alarm,disk_free_alarm"
     heard = api.get(f"nodes?columns={columns}", timeout_s) or []
-    listed = api.get(
-        f"queues/{VHOST}?disable_stats=true&enable_queue_totals=true", timeout_s
-    ) or []  # fmt: skip
+    # With totals each queue's own process is asked, which may be on a node that does not answer,
+    # and knows the mirrors that were in sync when it began.
+    listed = api.get(f"queues/{VHOST}?disable_stats=true", timeout_s) or []
     numbers = {name: number for number, name in enumerate(stream.names)}
     own = {numbers[each["name"]]: each for each in listed if each["name"] in numbers}
     running = tuple(sorted(short_name(node["name"]) for node in heard if node["running"]))
@@ -59,6 +59,17 @@ def told(api: Api, stream: Queues, nodes: Sequence[str], timeout_s: float) -> Ta
         running, _apart(heard, api.node), _alarms(heard),
         {n: _queue(each, stream, nodes, running) for n, each in sorted(own.items())},
     )  # fmt: skip
+
+
+def backlog(api: Api, stream: Queues, timeout_s: float) -> Mapping[int, int]:
+    """How many messages each queue holds, by number, as its own process says. Raises ClusterError,
+    also when a queue cannot be asked."""
+    path = f"queues/{VHOST}?disable_stats=true&enable_queue_totals=true"
+    held = {each["name"]: each.get("messages") for each in api.get(path, timeout_s) or []}
+    counts = [held.get(name) for name in stream.names]
+    if not all(isinstance(count, int) for count in counts):
+        raise ClusterError(f"{api.node} does not know what all queues of {stream.name} hold")
+    return {number: int(count or 0) for number, count in enumerate(counts)}
 
 
 def _apart(heard: Sequence[Any], node: str) -> tuple[str, ...]:
@@ -85,20 +96,18 @@ def _queue(
     named = listed.get("leader") or listed.get("node")
     leader = short_name(named) if named else None
     leader = leader if leader in running else None
-    count = listed.get("messages")
-    messages = count if isinstance(count, int) else 0
     if stream.kind in (Kind.QUORUM, Kind.STREAM):
         members, online = _names(listed.get("members")), _names(listed.get("online"))
-        return Queue(leader, members, tuple(each for each in online if each in running), messages)
+        return Queue(leader, members, tuple(each for each in online if each in running))
     synced = _names(listed.get("synchronised_slave_nodes"))
     in_sync = tuple(sorted({*synced, *([leader] if leader else [])}))
     if stream.kind is Kind.CLASSIC:
-        return Queue(leader, (short_name(named),) if named else (), in_sync, messages)
+        return Queue(leader, (short_name(named),) if named else (), in_sync)
     mirrors = _names(listed.get("slave_nodes"))
     members = tuple(sorted({*mirrors, *([leader] if leader else [])}))
     if stream.in_force["ha-mode"] == "all":
         members = tuple(nodes)  # those that are down are not listed, and belong to it all the same
-    return Queue(leader, members, in_sync, messages)
+    return Queue(leader, members, in_sync)
 
 
 def _names(listed: Iterable[str] | None) -> tuple[str, ...]:
