@@ -19,6 +19,8 @@ from chaos.spi import Cluster, Json, NodeState, Runtime
 from chaos.timing import Interrupted, wait_until
 
 READY_WITHIN_S = 300.0  # RabbitMQ needs 10 s of two idle cores, and may get a tenth of them
+_READY_AGAIN_WITHIN_S = 90.0
+"""For a kept cluster, of which at most some nodes are started again: a new one is sooner there."""
 _LOOK_S = 2.0
 Tell = Callable[[str], None]
 
@@ -116,7 +118,7 @@ class Provision:
         try:
             restore(store, self._tell)
             cluster = store.attach()
-            self.await_ready(cluster, stop)
+            self.await_ready(cluster, stop, _READY_AGAIN_WITHIN_S)
             self._experiment.broker.reset(cluster.clients, READY_WITHIN_S)
             prove_free(cluster, store.runtime())
         except ChaosError as error:
@@ -129,7 +131,9 @@ class Provision:
         self.reused = True
         return cluster
 
-    def await_ready(self, cluster: Cluster, stop: threading.Event) -> None:
+    def await_ready(
+        self, cluster: Cluster, stop: threading.Event, within_s: float = READY_WITHIN_S
+    ) -> None:
         """Wait until the broker says that nothing is missing. Raises ClusterError with the last log
         lines of whoever is to blame."""
         missing = "nothing was seen yet"
@@ -142,7 +146,7 @@ class Provision:
             return not missing
 
         try:
-            wait_until(ready, "cluster to be ready", READY_WITHIN_S, stop=stop)
+            wait_until(ready, "cluster to be ready", within_s, stop=stop)
         except DeadlineExceeded as error:
             logs = _logs(cluster, list(cluster.nodes))
             raise ClusterError(f"{error}: {missing}{logs}") from error

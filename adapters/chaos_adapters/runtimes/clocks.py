@@ -78,6 +78,8 @@ def put(document: Json, directory: Path, broker: Broker, nodes: Sequence[str]) -
             "FAKETIME_TIMESTAMP_FILE": _INSIDE,
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # no machine's clock for durations jumps
+            # Else it makes waits with a deadline return at once, and a Java machine spins.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "NO_FAKE_STAT": "1",
         })  # fmt: skip
 
