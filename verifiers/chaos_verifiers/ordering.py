@@ -42,7 +42,9 @@ class Ordering:
     The order of what is stored is told by offsets, that of deliveries by arrival. A copy of a
     message that was in order, and a delivery from further back than where the consumer was (after a
     rebalance), are repeats: they belong to duplication. A send that was tried again and stored
-    behind later ones is out of order, whatever its producer was told of it.
+    behind later ones is out of order, whatever its producer was told of it. Of a stream that hands
+    its messages out and forgets them (a queue) only deliveries are judged: what is left at the end
+    was given back by consumers.
 
     Proved: each message that is named lies or came behind the one that its note names. Not proved:
     the order between producers or between partitions, which nobody promises, so nor that of a key
@@ -88,7 +90,10 @@ class Ordering:
         if not state.seen:
             return Finding(Verdict.UNKNOWN, "Nothing was delivered or stored that could be judged.")
         real = _sent(facts)
-        stored, delivered = state.stored.found(real), state.delivered.found(real)
+        delivered = state.delivered.found(real)
+        # What is left of a stream that hands its messages out was given back by consumers, one
+        # after the other, and nobody promises an order of that.
+        stored = state.stored.found(real) if facts.keeps else delivered[:0]
         in_key = _within_key(state, stored)
         figures = (
             records.at_most("stored out of order", len(stored), self.max),
@@ -118,7 +123,7 @@ class Ordering:
             return Verdict.FAIL, told
         if self.max is None and self.max_within_key is None:
             return Verdict.PASS, told
-        if state.stored.back:
+        if facts.keeps and state.stored.back:
             return Verdict.UNKNOWN, "What is stored is not on record in the order of its offsets."
         if len(records.read_back(facts)) < len(facts.ends):
             return Verdict.UNKNOWN, "What is stored was not read back to its end."

@@ -51,6 +51,19 @@ def test_a_late_retry_is_named_with_what_it_came_after() -> None:
     assert {(a.partition, a.offset) for a in finding.anomalies} == {(0, 5)}
 
 
+def test_what_is_left_in_a_queue_has_no_order() -> None:
+    """Two consumers gave back what they had, the one after the other; deliveries still count."""
+    verifier = Ordering()
+    for delivered, verdict in ((False, Verdict.PASS), (True, Verdict.FAIL)):
+        history = move(right(8), 2, behind=5, delivered=delivered)
+        state = verifier.start()
+        for batch in history.batches(1_000_000):
+            state = verifier.fold(state, batch)
+        finding = verifier.finish(state, replace(history.facts(), keeps=False))
+        assert finding.verdict is verdict
+        assert named(finding) == ({(DELIVERED, 0, 2)} if delivered else set())
+
+
 def test_a_threshold_tolerates_or_only_tells() -> None:
     """Up to `max` is allowed; null tells."""
     history = move(right(8), 2, behind=5)
