@@ -11,7 +11,8 @@ import pytest
 from tests.e2e.kafka_reader import acknowledged
 from tests.e2e.tools import Run, needs_docker
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(500), needs_docker]
+# All of them are `full` until they were seen to pass on a machine that is not busy.
+pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(500), needs_docker]
 DOCKER = ("--runtime", "docker", "--keep")
 
 
@@ -54,7 +55,6 @@ def test_what_an_automatic_acknowledgement_loses_is_named(run: Run) -> None:
     assert any("auto_ack" in caveat["setting"] for caveat in failed["caveats"])
 
 
-@pytest.mark.full
 def test_mirrors_in_sync_lose_nothing(run: Run) -> None:
     """PASS, and what was confirmed came out, by the records as well."""
     ran = run("rabbitmq/mirrored-broker-down.yaml", *DOCKER)
