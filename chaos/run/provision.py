@@ -132,10 +132,10 @@ class Provision:
         return cluster
 
     def await_ready(
-        self, cluster: Cluster, stop: threading.Event, within_s: float = READY_WITHIN_S
+        self, cluster: Cluster, stop: threading.Event, within_s: float | None = None
     ) -> None:
-        """Wait until the broker says that nothing is missing. Raises ClusterError with the last log
-        lines of whoever is to blame."""
+        """Wait until the broker says that nothing is missing (READY_WITHIN_S unless said
+        otherwise). Raises ClusterError with the last log lines of whoever is to blame."""
         missing = "nothing was seen yet"
 
         def ready() -> bool:
@@ -146,7 +146,7 @@ class Provision:
             return not missing
 
         try:
-            wait_until(ready, "cluster to be ready", within_s, stop=stop)
+            wait_until(ready, "cluster to be ready", within_s or READY_WITHIN_S, stop=stop)
         except DeadlineExceeded as error:
             logs = _logs(cluster, list(cluster.nodes))
             raise ClusterError(f"{error}: {missing}{logs}") from error
