@@ -37,9 +37,11 @@ class Pieces:
         mark = batch["digest"] * 2_654_435_761 + (last - offset) * 40_503 + 1
         for (number, page), rows, places in records.by_page(partition, offset):
             self._compare((number, page), places, np.maximum(mark[rows].astype(np.uint32), 1))
-        for number in records.distinct(partition) if len(batch) else ():
-            rows = np.flatnonzero(partition == number)
-            self._follow((batch.client, number), offset[rows], last[rows])
+        if len(batch):
+            lots = records.by_partition(batch)
+            for number, mine in lots:
+                rows = lots.rows[mine]
+                self._follow((batch.client, number), offset[rows], last[rows])
 
     def _compare(
         self, key: records.Page, places: NDArray[np.int64], marks: NDArray[np.uint32]

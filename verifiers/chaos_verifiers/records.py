@@ -67,29 +67,30 @@ def pages(batch: Batch) -> Sequence[tuple[Page, Rows, Column]]:
 
 @dataclass(frozen=True)
 class Lots:
-    """The rows of a batch partition by partition, those of each in the order of the record: the
-    partition `numbers[i]` has `rows[edges[i]:edges[i + 1]]`."""
+    """Rows number by number (of their partitions, say), those of each in the order of the record:
+    `numbers[i]` has `rows[edges[i]:edges[i + 1]]`."""
 
     rows: NDArray[np.intp]
     numbers: list[int]
     edges: list[int]
 
     def __iter__(self) -> Iterator[tuple[int, slice]]:
-        """Each partition, and which of `rows` are its."""
+        """Each number, and which of `rows` are its."""
         for number, (start, end) in zip(self.numbers, pairwise(self.edges), strict=True):
             yield number, slice(start, end)
 
 
 def by_partition(batch: Batch) -> Lots:
     """The rows of a batch, which has some, by partition."""
-    return batch.once("lots", lambda: _lots(batch["partition"]))
+    return batch.once("lots", lambda: lots(batch["partition"]))
 
 
-def _lots(partition: Column) -> Lots:
-    # A stable sort of 16 bits is a radix sort, many times faster than one of 32.
-    narrow = partition.astype(np.int16) if int(partition.max()) < 1 << 15 else partition
+def lots(values: Column) -> Lots:
+    """Rows, at least one, by a number of each; it is above -2**15."""
+    # A stable sort of 16 bits is a radix sort, many times faster than one of 32 or 64.
+    narrow = values.astype(np.int16) if int(values.max()) < 1 << 15 else values
     rows = np.argsort(narrow, kind="stable")
-    ordered = partition[rows]
+    ordered = values[rows]
     turns = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     edges = [0, *turns.tolist(), len(rows)]
     return Lots(rows, ordered[edges[:-1]].tolist(), edges)

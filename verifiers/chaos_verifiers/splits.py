@@ -30,8 +30,9 @@ class Acks:
         if not len(acked):
             return
         first, bucket, width = buckets.split(acked["done_ns"])
-        for partition in records.distinct(acked["partition"]):
-            counts = np.bincount(bucket[acked["partition"] == partition], minlength=width)
+        lots = records.by_partition(acked)
+        for partition, mine in lots:
+            counts = np.bincount(bucket[lots.rows[mine]], minlength=width)
             known = self.by_held.setdefault((acked.client, partition), {})
             buckets.merge(known, first, counts, int.__add__)
 
