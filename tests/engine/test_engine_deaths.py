@@ -121,7 +121,8 @@ def test_killed_under_load_leaves_nothing_but_the_record(scene: Scene, played: P
     is_gone(seen)
     assert seen.moment_ns
     assert max(row["done_ns"] for row in seen.rows("sends")) > seen.moment_ns - 250_000_000
-    assert 0 < seen.moment_ns - seen.events[-1]["time_ns"] < 1_100_000_000
+    # The tool's other threads go on for the instant between the note of the moment and the kill.
+    assert -250_000_000 < seen.moment_ns - seen.events[-1]["time_ns"] < 1_100_000_000
     accuses_nobody(seen)
 
 
