@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -319,7 +318,7 @@ class Instant:
                 reaper.kill()
             time.sleep(self.random.uniform(0.0, 2.0))
         killed_ns = now_ns()
-        os.kill(tool.pid, signal.SIGKILL)
+        tool.kill()  # one that is over already is left alone
         if self.victim == "both":
             for reaper in reapers:
                 with suppress(psutil.NoSuchProcess):

@@ -17,8 +17,9 @@ def test_all_is_healed_and_the_record_can_be_read(tmp_path: Path, number: int, v
     mark is left, the history has all that was told, and `chaos verify` can judge it."""
     instant = Instant("local", number, "e2e", steps_of("local"))
     instant.victim, instant.early = victim, False
-    instant.delay_s = 6.0 + 2 * number
+    instant.delay_s = 5.0 + 1.5 * number
     seen = instant.played(tmp_path)
     assert seen["right"], seen
+    assert seen["over"] is None, seen
     assert seen["phase"] != "before the run", seen
     assert seen["acknowledged"] >= seen["told"] > 0, seen

@@ -33,6 +33,7 @@ name: walk
 cluster: {broker: kafka, nodes: 3, disk: {size: 512MiB, filesystem: ext4}}
 stream: {partitions: 3, replicas: 2, settings: {min.insync.replicas: 1}}
 load: {producers: {rate: 1/s}}
+faults: []
 """
 
 
