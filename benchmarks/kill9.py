@@ -74,6 +74,7 @@ KAFKA: Steps = {
     "disk.slow_sync": {"target": "kafka-2"},
     "disk.throttle": {"target": "kafka-1"},
     "memory.exhaust": {"target": "kafka-3"},
+    "memory.squeeze": {"target": "kafka-1", "heap": "72MiB"},
     "network.bandwidth": {"target": "kafka-2", "bytes_per_s": "100kB"},
     "network.flap": {"target": "kafka-3", "times": 5, "down": "500ms", "up": "500ms"},
     "network.latency": {"target": "kafka-1", "delay": "100ms"},

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,6 +80,19 @@ class FakeNode:
     used: float = 0.0
     wants: float = 2.0
     """Cores that it would use."""
+    options: tuple[str, ...] = ()
+    """Of its Java machine, at the next start."""
+    heap: str = ""
+    """That it was started with."""
+
+    def java_options(self) -> Sequence[str]:
+        self.trouble(f"looking at the options of {self.name}")
+        return self.options
+
+    def set_java_options(self, options: Sequence[str]) -> None:
+        self.trouble(f"before the options of {self.name}")
+        self.options = tuple(options)
+        self.trouble(f"after the options of {self.name}")
 
     def limit_cpu(self, cores: float) -> None:
         self._act("limit_cpu", {})
@@ -107,6 +121,8 @@ class FakeNode:
         self.trouble(f"after {what} {self.name}")
 
     def start(self) -> None:
+        if self.now is NodeState.DEAD:
+            self.heap = next((each[4:-1] for each in self.options if "-Xmx" in each), "")
         self._act("start", {NodeState.DEAD: NodeState.RUNNING})
 
     def stop(self, timeout_s: float) -> None:
@@ -126,7 +142,9 @@ class FakeNode:
         return ""
 
     def log_tail(self, lines: int) -> list[str]:
-        return []
+        now = datetime.now(UTC).isoformat()
+        said = f"[{now}] GC(0) Pause Full (Ergonomics) 9M->9M({self.heap}M) 900.0ms"
+        return [said] if self.heap else []
 
 
 @dataclass
@@ -429,6 +447,9 @@ class FakeCluster:
         down += [
             f"{node.name} has {node.cores} cores" for node in self.nodes.values() if node.cores
         ]
+        down += [
+            f"{node.name} squeezed" for node in self.nodes.values() if node.options or node.heap
+        ]
         home = self.broker.home
         moved = [name for name, nodes in self.broker.places.items() if nodes != home[name]]
         return down + moved
@@ -697,7 +718,7 @@ class FakeRig:
 
 SAMPLES = {
     "target": "fake-1,fake-2", "target | null": "fake-1,fake-2",
-    "duration": "100ms", "size": "64KiB", "rate": "10/s", "settings": {}, "int": 1,
+    "duration": "100ms", "size": "64MiB", "rate": "10/s", "settings": {}, "int": 1,
     "client": "fake-1,fake-2", "producer": "fake-1,fake-2", "consumer": "fake-1,fake-2",
     "float": 0.5, "bool": False, "str": "text",
 }  # fmt: skip

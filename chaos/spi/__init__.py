@@ -261,10 +261,16 @@ from chaos.spi.links import (
     Witness as Witness,
 )
 from chaos.spi.memory import (
+    JAVA_OPTIONS as JAVA_OPTIONS,
+)
+from chaos.spi.memory import (
     Memoried as Memoried,
 )
 from chaos.spi.memory import (
     Memory as Memory,
+)
+from chaos.spi.memory import (
+    Tunable as Tunable,
 )
 from chaos.spi.memory import (
     UsedUp as UsedUp,

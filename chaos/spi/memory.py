@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +31,23 @@ class Memory(Protocol):
 
     def lift(self, node: str) -> None:
         """Take the limit off."""
+
+
+JAVA_OPTIONS = "java.options"
+"""The file of a Launch whose program is a Java machine that reads options there at each start
+(`-XX:VMOptionsFile`, JDK 9 and later): they override those that it always has."""
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """Ability of a Node: its Java machine can be given more options. All raise ClusterError, of a
+    node too that has no file JAVA_OPTIONS."""
+
+    def java_options(self) -> Sequence[str]:
+        """Those that its next start adds; empty at first."""
+
+    def set_java_options(self, options: Sequence[str]) -> None:
+        """From its next start on; none of them may contain white space."""
 
 
 @runtime_checkable

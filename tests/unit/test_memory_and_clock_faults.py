@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from random import Random
 
 import pytest
 
 from chaos.errors import FaultError
 from chaos.spi import NodeState, Presence, Skew
+from chaos_adapters.brokers.kafka import Kafka
+from chaos_adapters.brokers.rabbitmq import Rabbitmq
 from chaos_adapters.faults.clock_skew import ClockSkew
 from chaos_adapters.faults.memory_exhaust import Exhaust
+from chaos_adapters.faults.memory_squeeze import Squeeze, Told
 from chaos_adapters.runtimes.docker import Docker
 from chaos_adapters.runtimes.local import Local
 from tests.rig import FakeMesh, FakeRig, mesh, plain
@@ -65,6 +69,59 @@ def test_plain_processes_have_no_memory_of_their_own() -> None:
     """Told at validation."""
     assert "--runtime docker" in Exhaust("one").runtime_problem(Local())
     assert Exhaust("one").runtime_problem(Docker()) == ""
+
+
+def test_a_heap_is_squeezed_by_a_restart_and_told_by_its_collections(cluster: FakeMesh) -> None:
+    """One with memory enough, or of another size, proves nothing."""
+    fault = Squeeze("fake-2", 64 << 20)
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    fault.inject(cluster, injection)
+    node = cluster.nodes["fake-2"]
+    assert node.acts == ["stop", "start"]
+    effect = fault.in_effect(cluster, injection)
+    assert effect.presence is FULL
+    assert effect.figures["fake-2"] == (
+        "18% of the time in collections, up to 900 ms, in a heap of 64 MiB"
+    )
+    node.heap = "512"
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    fault.heal(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is NONE
+    assert cluster.left_on == []
+    fault.heal(cluster, injection)
+    assert node.acts.count("kill") == 1
+
+
+def test_what_a_java_machine_says_of_its_heap() -> None:
+    """Of late, and since its last start; the longest collection is a full one here."""
+    now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+    def said(second: int, number: int, what: str, ms: float) -> str:
+        return f"[2026-11-28T11:59:{second}.000+0000] GC({number}) Pause {what}(72M) {ms:.3f}ms"
+
+    lines = [
+        "Exception in thread: java.lang.OutOfMemoryError: Java heap space",
+        said(50, 0, "Young (Allocation Failure) 20M->9M", 4000.0),
+        "a line of the broker's",
+        said(57, 7, "Young (Allocation Failure) 71M->70M", 100.0),
+        said(58, 8, "Full (Allocation Failure) 71M->70M", 400.0),
+    ]
+    told = Told.of(lines, now.timestamp())
+    assert (told.heap_mib, told.share, told.longest_ms, told.out_of_memory) == (72, 0.1, 400, False)
+    assert Told.of([*lines, lines[0]], now.timestamp()).out_of_memory
+    assert Told.of(lines, now.timestamp() + 60).share == 0
+    assert Told.of([], now.timestamp()) == Told()
+
+
+def test_a_heap_of_somebody_else_or_of_none_is_left_alone(cluster: FakeMesh) -> None:
+    """Heal would take his options away; what is no Java program is refused at validation."""
+    cluster.nodes["fake-1"].options = ("-Xmx9m",)
+    with pytest.raises(FaultError, match="options of its own even now: -Xmx9m"):
+        Squeeze("fake-1", 64 << 20).plan(FakeRig(cluster), Random(1))
+    assert "Java program" in Squeeze("one", 64 << 20).broker_problem(Rabbitmq())
+    assert Squeeze("one", 64 << 20).broker_problem(Kafka()) == ""
+    with pytest.raises(ValueError, match="at least 2MiB"):
+        Squeeze("one", 64)
 
 
 def test_a_clock_is_measured_and_set_right(cluster: FakeMesh) -> None:

