@@ -224,3 +224,11 @@ def test_a_backlog_is_what_all_queues_hold_or_nothing_at_all() -> None:
         part: Any = _Answers(held)
         with pytest.raises(ClusterError, match="does not know"):
             backlog(part, two, 1.0)
+
+
+def test_one_consumer_at_a_time_is_declared_and_refused_for_streams() -> None:
+    """An argument of a queue; a stream does that by a protocol of its own."""
+    assert Queues(single_active_consumer=True).declared(0)["x-single-active-consumer"] is True
+    assert "x-single-active-consumer" not in Queues().declared(0)
+    stream = Queues(kind=Kind.STREAM, single_active_consumer=True)
+    assert [path for path, _ in Rabbitmq().problems(stream)] == ["stream.single_active_consumer"]

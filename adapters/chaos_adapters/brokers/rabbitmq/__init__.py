@@ -76,6 +76,9 @@ class Rabbitmq:
                 found.append(("stream.durable", f"a {stream.kind} queue is always durable"))
         if stream.delivery_limit is not None and stream.kind is not Kind.QUORUM:
             found.append(("stream.delivery_limit", f"a {stream.kind} queue counts no deliveries"))
+        if stream.single_active_consumer and stream.kind is Kind.STREAM:
+            why = "a stream chooses one consumer by its own protocol only, which is not spoken here"
+            found.append(("stream.single_active_consumer", why))
         match = _VERSION.fullmatch(self.version)
         assert match
         if stream.kind is Kind.MIRRORED and int(match[1]) > 3:
