@@ -261,6 +261,9 @@ from chaos.spi.links import (
     Witness as Witness,
 )
 from chaos.spi.memory import (
+    AlarmsForMemory as AlarmsForMemory,
+)
+from chaos.spi.memory import (
     Memoried as Memoried,
 )
 from chaos.spi.memory import (
