@@ -98,6 +98,8 @@ class Story:
     """When a fault put others in the place of clients that stood still."""
     connections: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
     """By client: times and the node to which it was connected from then on."""
+    blocked: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
+    """By client: times and why the broker took nothing from it from then on; None: it did."""
     phase: str = ""
     interrupted: str = ""
     errors: list[str] = field(default_factory=list)
@@ -161,9 +163,10 @@ class Story:
             self.failed_clients.append(f"{event['client']}: {event.get('why', 'no reason given')}")
 
     def _on_connection(self, event: Json) -> None:
-        if "node" in event:
-            known = self.connections.setdefault(event["client"], [])
-            known.append((event["time_ns"], event["node"]))
+        for what, changes in (("node", self.connections), ("blocked", self.blocked)):
+            if what in event:
+                known = changes.setdefault(event["client"], [])
+                known.append((event["time_ns"], event[what]))
 
     def _on_interrupted(self, event: Json) -> None:
         self.interrupted = event.get("why") or "no reason given"
@@ -187,6 +190,7 @@ def _view(event: Json) -> View:
     return View(
         event.get("controller"), leaders, by_partition("replicas"), by_partition("in_sync"),
         tuple(event.get("alive") or ()), tuple(event.get("dissenting") or ()),
+        alarms={node: tuple(kinds) for node, kinds in (event.get("alarms") or {}).items()},
         rivals={
             int(number): {leader: tuple(nodes) for leader, nodes in camps.items()}
             for number, camps in (event.get("rivals") or {}).items()
@@ -242,6 +246,7 @@ def facts(story: Story, streams: Sequence[Stream]) -> Facts:
         dead_ends=_ends(streams, "dead") if story.expects.get("dead_letter") else None,
         keeps=story.expects.get("keeps", True),
         connections={name: tuple(known) for name, known in story.connections.items()},
+        blocked={name: tuple(known) for name, known in story.blocked.items()},
     )
 
 

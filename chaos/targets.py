@@ -15,14 +15,14 @@ repeats it.
 A fault on the load instead takes
 
     clients = "clients" | "producers" | "consumers"         all, all of one role
-            | "producer" | "consumer"                       one of them
+            | "producer" | "consumer"                       one of them that had something to do
             | "producer-0" | "consumer-1" | ...             by name, numbered from 0
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -232,13 +232,18 @@ def client_pattern(of: str) -> str:
     return rf"^\s*(?:{'|'.join([*words, *named])})\s*$"
 
 
-def resolve_clients(text: str, names: Sequence[str], random: Random) -> tuple[str, ...]:
-    """The clients that a target means, in their order. Raises FaultError when there are none."""
+def resolve_clients(
+    text: str, names: Sequence[str], random: Random, idle: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The clients that a target means, in their order; one of many is one that is not `idle`, if
+    there is any. Raises FaultError when there are none."""
     text = text.strip()
     chosen = _matching(text, names)
     if not chosen:
         raise FaultError(f"no client is {text}: there are {', '.join(names)}")
-    return (random.choice(chosen),) if text in CLIENT_ROLES else tuple(chosen)
+    if text not in CLIENT_ROLES:
+        return tuple(chosen)
+    return (random.choice([name for name in chosen if name not in idle] or chosen),)
 
 
 def _matching(text: str, names: Sequence[str]) -> list[str]:

@@ -27,8 +27,7 @@ from chaos.cli.layout import called
 from chaos.cli.paths import shipped_names
 from chaos.data import UNSAFE
 from chaos.errors import UsageError
-from chaos.experiment import load_experiment
-from chaos.experiment.place import meshed
+from chaos.experiment import load_experiment, place_problems
 from chaos.experiment.records import Consumers, Head, Phases, Producers, When
 from chaos.experiment.schema import schema_text
 from chaos.history import events, schema
@@ -134,9 +133,9 @@ def experiments() -> str:
         path = f"experiments/{name}.yaml"
         it = load_experiment(ROOT / path)
         on_purpose = "Ends with FAIL, on purpose. " if UNSAFE in Path(path).parts else ""
-        where = "any"
-        if it.machine.disk or any(step.fault.needs_links for step in it.faults):
-            where = ", ".join(meshed())
+        runtimes = {n: registry.load("runtimes", n) for n in registry.names("runtimes")}
+        able = [n for n, runtime in runtimes.items() if not place_problems(it, n, runtime)]
+        where = "any" if len(able) == len(runtimes) else ", ".join(able)
         rows.append((f"[`{name}`]({path})", where, on_purpose + it.about))
     return table(("experiment", "runtime", "what it does"), rows)
 

@@ -207,6 +207,7 @@ class History:
             sightings=tuple(story.sightings),
             partitions=len(self.ends),
             connections={name: tuple(known) for name, known in story.connections.items()},
+            blocked={name: tuple(known) for name, known in story.blocked.items()},
             dead_ends=None if self.dead_ends is None else {
                 number: PartitionEnd(number, *end) for number, end in self.dead_ends.items()
             },

@@ -360,6 +360,7 @@ class FakeBroker:
         self.places = dict(self.home)
         self.leaders: dict[int, str | None] = {0: "fake-2", 1: "fake-2", 2: "fake-2"}
         self.refused: dict[int, str] = {}
+        self.watermarks = dict.fromkeys(NAMES, "0.4")
 
     home: ClassVar[dict[str, tuple[str, ...]]] = {
         f"s-{number}": (name,) for number, name in enumerate(NAMES)
@@ -406,6 +407,21 @@ class FakeBroker:
         self.trouble("after elect")
         return came
 
+    def memory_limit(self, node: Any) -> str:
+        self.trouble("looking at the memory limit")
+        return self.watermarks[node.name]
+
+    def limit_memory(self, node: Any, limit: str) -> None:
+        self.trouble("before the memory limit")
+        self.acts.append("limit memory")
+        if not self.deaf:
+            self.watermarks[node.name] = limit
+        self.trouble("after the memory limit")
+
+    def memory_alarms(self, clients: Any, timeout_s: float) -> list[str]:
+        self.trouble("looking at alarms")
+        return [name for name, limit in self.watermarks.items() if not limit]
+
     def view(self) -> View:
         replicas = dict(enumerate(self.places.values()))
         return View(leaders=self.leaders, replicas=replicas, in_sync=replicas)
@@ -450,6 +466,7 @@ class FakeCluster:
         down += [
             f"{node.name} squeezed" for node in self.nodes.values() if node.options or node.heap
         ]
+        down += [f"{name} has an alarm" for name, at in self.broker.watermarks.items() if not at]
         home = self.broker.home
         moved = [name for name, nodes in self.broker.places.items() if nodes != home[name]]
         return down + moved

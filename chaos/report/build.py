@@ -265,7 +265,8 @@ def _ticks(clock: Clock) -> tuple[float, ...]:
 def _lanes(run: _Run, watched: Watched) -> Iterable[Any]:
     phases = [(e["phase"], e["time_ns"]) for e in run.events if e["kind"] == "phase"]
     states = [(e["time_ns"], str(e["state"])) for e in run.events if e["kind"] == "group"]
-    return lanes(run.clock, phases, run.story.faults.values(), run.digests, watched, states)
+    faults, blocked = run.story.faults.values(), run.story.blocked
+    return lanes(run.clock, phases, faults, run.digests, watched, states, blocked)
 
 
 # --------------------------------------------------------------------------- settings, files

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TypeVar
 
 from chaos.facts import FaultStory
@@ -108,6 +109,7 @@ def lanes(
     evidence: Iterable[Digest],
     watched: Watched,
     group: Sequence[tuple[int, str]] = (),
+    blocked: Mapping[str, Sequence[tuple[int, str | None]]] = MappingProxyType({}),
 ) -> list[Lane]:
     """All lanes, from what was done to the cluster to what it says of itself."""
     found = [Lane("phase", tuple(_phases(clock, phases)), "thin")]
@@ -119,10 +121,31 @@ def lanes(
             found.append(Lane(digest.kind, bars))
     if any(view.controller for view in watched.views):
         found.append(Lane("controller", tuple(_controller(clock, watched))))
+    found += _alarms(clock, watched)
+    found += [
+        Lane(f"{client} blocked", tuple(_blocked(clock, states)), "thin")
+        for client, states in sorted(blocked.items())
+    ]
     found.append(Lane("group", tuple(_group(clock, group)), "thin"))
     for number in sorted(watched.partitions[:MOST_PARTITIONS]):
         found += _partition(clock, watched, number)
     return [lane for lane in found if lane.bars]
+
+
+def _alarms(clock: Clock, watched: Watched) -> Iterator[Lane]:
+    for node in sorted({node for view in watched.views for node in view.alarms}):
+        states = [(each.time_ns, each.view.alarms.get(node, ())) for each in watched.sightings]
+        yield Lane(f"alarm on {node}", tuple(
+            bar
+            for kinds, from_ns, to_ns in _spans(clock, states) if kinds
+            for bar in _bar(clock, from_ns, to_ns, listed(kinds), "wrong")
+        ), "thin")  # fmt: skip
+
+
+def _blocked(clock: Clock, states: Sequence[tuple[int, str | None]]) -> Iterator[Bar]:
+    for why, from_ns, to_ns in _spans(clock, states):
+        if why:
+            yield from _bar(clock, from_ns, to_ns, why, "wrong")
 
 
 def _group(clock: Clock, states: Sequence[tuple[int, str]]) -> Iterator[Bar]:

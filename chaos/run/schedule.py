@@ -14,7 +14,7 @@ from chaos.experiment import Experiment, Step
 from chaos.guard import Guard, Stage
 from chaos.history.events import EventLog
 from chaos.recorded import fields_of
-from chaos.spi import OF_THE_STREAM, Cluster, View, contested, holds_down
+from chaos.spi import OF_THE_STREAM, Cluster, Loaded, View, contested, holds_down
 from chaos.targets import client_names, parse_target, resolve, resolve_clients
 from chaos.timing import now_ns
 from chaos.undo import UndoLog
@@ -47,7 +47,9 @@ class Rig:
         if target not in self._clients:
             load = self.experiment.load
             names = client_names(load.producers.count, load.consumers.count)
-            self._clients[target] = resolve_clients(target, names, self.random)
+            running = self.cluster.load if isinstance(self.cluster, Loaded) else {}
+            idle = [name for name, each in running.items() if each.told().get("received") == 0]
+            self._clients[target] = resolve_clients(target, names, self.random, idle)
         return self._clients[target]
 
 

@@ -264,6 +264,9 @@ from chaos.spi.memory import (
     JAVA_OPTIONS as JAVA_OPTIONS,
 )
 from chaos.spi.memory import (
+    AlarmsForMemory as AlarmsForMemory,
+)
+from chaos.spi.memory import (
     Memoried as Memoried,
 )
 from chaos.spi.memory import (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from chaos.spi.cluster import Address, Node
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,19 @@ class Memoried(Protocol):
     @property
     def memories(self) -> Memory:
         """See there."""
+
+
+@runtime_checkable
+class AlarmsForMemory(Protocol):
+    """Ability of a Broker: its nodes raise an alarm when they use more memory than a limit of their
+    own, which can be changed while they run. A start of a node is with the limit of its settings.
+    All raise ClusterError."""
+
+    def memory_limit(self, node: Node) -> str:
+        """The limit of a running node, as the broker writes it."""
+
+    def limit_memory(self, node: Node, limit: str) -> None:
+        """Change it; empty: to nothing, so that the node raises its alarm."""
+
+    def memory_alarms(self, clients: Mapping[str, Address], timeout_s: float) -> Sequence[str]:
+        """The nodes that have raised it, as the cluster says."""

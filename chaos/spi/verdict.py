@@ -109,7 +109,8 @@ class Facts:
     until). `dead_ends` is how far each partition of the dead-letter stream was read back (None:
     there was no such stream). `keeps` is False where what consumers settled is gone from the
     stream, so that `ends` are of what was left. `connections` is to which node (None: to none) each
-    client said that it was connected, and from when on; it says so up to a second late.
+    client said that it was connected, and from when on; it says so up to a second late. `blocked`
+    is the same for why the broker said that it takes nothing from it (None: it does).
     """
 
     handed_out: Mapping[int, int]
@@ -126,6 +127,7 @@ class Facts:
     dead_ends: Mapping[int, PartitionEnd] | None = None
     keeps: bool = True
     connections: Mapping[str, tuple[tuple[int, str | None], ...]] = field(default_factory=dict)
+    blocked: Mapping[str, tuple[tuple[int, str | None], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -42,21 +42,46 @@ def test_a_quorum_queue_survives_its_leader(run: Run) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-def test_what_an_automatic_acknowledgement_loses_is_named(run: Run) -> None:
+@pytest.mark.parametrize(("experiment", "blamed"), [
+    ("auto-ack", "auto_ack"), ("streams-on-one-channel", "queues=3"),
+    ("transient-power-loss", "persistent=false"),
+])  # fmt: skip
+def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: str) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the setting is
     blamed."""
-    ran = run("rabbitmq/unsafe/auto-ack.yaml", *DOCKER)
+    ran = run(f"rabbitmq/unsafe/{experiment}.yaml", *DOCKER)
     assert ran.code == 1, ran.output
     missing = acknowledged(ran.directory) - came_out(ran.directory)
     assert missing, "nothing was lost: the experiment shows nothing"
     assert ran.evidence("lost") == missing
     (failed,) = [each for each in ran.verdict["questions"] if each["verdict"] == "FAIL"]
     assert (failed["name"], failed["label"]) == ("loss", "unsafe setting")
-    assert any("auto_ack" in caveat["setting"] for caveat in failed["caveats"])
+    assert any(blamed in caveat["setting"] for caveat in failed["caveats"])
 
 
-def test_mirrors_in_sync_lose_nothing(run: Run) -> None:
+@pytest.mark.parametrize("experiment", [
+    "mirrored-broker-down", "rolling-restart", "dead-letter", "power-loss-one",
+])  # fmt: skip
+def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, and what was confirmed came out, by the records as well."""
-    ran = run("rabbitmq/mirrored-broker-down.yaml", *DOCKER)
+    ran = run(f"rabbitmq/{experiment}.yaml", *DOCKER)
     assert ran.code == 0, ran.output
+    assert all(fault["proved"] for fault in ran.verdict["faults"])
     assert acknowledged(ran.directory) <= came_out(ran.directory)
+
+
+def test_one_full_disk_blocks_all_publishers_and_the_run_shows_it(run: Run) -> None:
+    """The node with the full disk has the alarm, all three producers are told, and the verdict has
+    the time; both are over when the run is."""
+    ran = run("rabbitmq/disk-alarm.yaml", *DOCKER)
+    assert ran.code == 0, ran.output
+    (fault,) = ran.verdict["faults"]
+    alarms = [view.get("alarms") or {} for view in ran.events("view")]
+    assert {node: ["disk"] for node in fault["nodes"]} in alarms
+    assert not alarms[-1]
+    told = [event for event in ran.events("connection") if "blocked" in event]
+    assert {event["client"] for event in told if event["blocked"]} == {
+        f"producer-{number}" for number in range(3)
+    }
+    assert ran.figure("availability", "blocked by the broker") == 3
+    assert ran.figure("availability", "longest block") > 10

@@ -58,6 +58,15 @@ def test_one_of_a_role_is_drawn_by_the_seed() -> None:
     assert one[0] == one[1]
 
 
+def test_one_of_a_role_had_something_to_do() -> None:
+    """Of one that waits for another's end nothing would be seen; but if all do, so be it."""
+    idle = [name for name in NAMES if name != "consumer-3"]
+    drawn = {resolve_clients("consumer", NAMES, Random(seed), idle) for seed in range(9)}
+    assert drawn == {("consumer-3",)}
+    assert resolve_clients("consumer", NAMES, Random(1), NAMES)[0] in NAMES
+    assert resolve_clients("consumer-1", NAMES, Random(1), idle) == ("consumer-1",)
+
+
 @pytest.mark.parametrize(
     ("text", "of", "hint"),
     [

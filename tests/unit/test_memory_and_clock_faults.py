@@ -12,6 +12,7 @@ from chaos.spi import NodeState, Presence, Skew
 from chaos_adapters.brokers.kafka import Kafka
 from chaos_adapters.brokers.rabbitmq import Rabbitmq
 from chaos_adapters.faults.clock_skew import ClockSkew
+from chaos_adapters.faults.memory_alarm import Alarm
 from chaos_adapters.faults.memory_exhaust import Exhaust
 from chaos_adapters.faults.memory_squeeze import Squeeze, Told
 from chaos_adapters.runtimes.docker import Docker
@@ -122,6 +123,35 @@ def test_a_heap_of_somebody_else_or_of_none_is_left_alone(cluster: FakeMesh) -> 
     assert Squeeze("one", 64 << 20).broker_problem(Kafka()) == ""
     with pytest.raises(ValueError, match="at least 2MiB"):
         Squeeze("one", 64)
+
+
+def test_an_alarm_is_told_by_the_cluster_and_its_limit_comes_back(cluster: FakeMesh) -> None:
+    """Not one more than the targets; whoever died meanwhile has its own limit anyway."""
+    fault = Alarm("fake-1,fake-2")
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    fault.inject(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is FULL
+    cluster.broker.watermarks["fake-2"] = "0.4"
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    cluster.nodes["fake-2"].now = NodeState.DEAD
+    cluster.broker.acts.clear()
+    fault.heal(cluster, injection)
+    assert cluster.broker.acts == ["limit memory"]
+    assert cluster.broker.watermarks["fake-1"] == "0.4"
+    assert fault.in_effect(cluster, injection).presence is NONE
+
+
+def test_an_alarm_that_is_on_already_is_left_alone(cluster: FakeMesh) -> None:
+    """Nothing would be seen of ours, and the heal would not be one."""
+    cluster.broker.watermarks["fake-2"] = ""
+    with pytest.raises(FaultError, match="fake-2 has an alarm even now"):
+        Alarm("fake-2").plan(FakeRig(cluster), Random(1))
+
+
+def test_only_some_brokers_have_such_an_alarm() -> None:
+    """Told at validation."""
+    assert Alarm("one").broker_problem(Rabbitmq()) == ""
+    assert "no alarm for memory" in Alarm("one").broker_problem(Kafka())
 
 
 def test_a_clock_is_measured_and_set_right(cluster: FakeMesh) -> None:

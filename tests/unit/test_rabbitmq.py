@@ -20,6 +20,7 @@ from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, backlog, view
 from chaos_adapters.brokers.rabbitmq.topology import cookie
+from chaos_adapters.runtimes.local import Local
 
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
 
@@ -224,3 +225,30 @@ def test_a_backlog_is_what_all_queues_hold_or_nothing_at_all() -> None:
         part: Any = _Answers(held)
         with pytest.raises(ClusterError, match="does not know"):
             backlog(part, two, 1.0)
+
+
+def test_one_consumer_at_a_time_is_declared_and_refused_for_streams() -> None:
+    """An argument of a queue; a stream does that by a protocol of its own."""
+    assert Queues(single_active_consumer=True).declared(0)["x-single-active-consumer"] is True
+    assert "x-single-active-consumer" not in Queues().declared(0)
+    stream = Queues(kind=Kind.STREAM, single_active_consumer=True)
+    assert [path for path, _ in Rabbitmq().problems(stream)] == ["stream.single_active_consumer"]
+
+
+def test_plain_processes_are_refused_at_validation() -> None:
+    """With its place in the file and the runtime that can."""
+    ((path, what),) = Local().problems(Rabbitmq())
+    assert path == "cluster.broker"
+    assert "--runtime docker" in what
+
+
+@pytest.mark.parametrize(("version", "queues", "named"), [
+    ("3.13", 3, True), ("3.10.8", 2, True), ("4.0.5", 3, False), ("3.13", 1, False),
+])  # fmt: skip
+def test_streams_on_one_channel_are_safe_from_4_0_on(
+    version: str, queues: int, named: bool
+) -> None:
+    """Up to 3.13 what is sent again to a new leader has the channel's numbers."""
+    stream = Queues(kind=Kind.STREAM, queues=queues)
+    found = {each.setting for each in Rabbitmq(version=version).caveats(stream, {}, {})}
+    assert (f"queues={queues}" in found) is named

@@ -162,6 +162,22 @@ def test_leaders_and_in_sync_sets_are_lanes(tmp_path: Path) -> None:
     assert ("partition 0", "leader") in lanes
 
 
+def test_alarms_and_blocked_clients_are_lanes(tmp_path: Path) -> None:
+    """From when on, until when, and why."""
+    alarmed = {**view(1.7, "kafka-2", ("kafka-2",), 1.6), "alarms": {"kafka-1": ["disk"]}}
+    client = {"kind": "connection", "client": "producer-0"}
+    found = build_page(a_run(tmp_path / "run", more_events=[
+        alarmed,
+        {**client, "time_ns": at(1.9), "blocked": "low on disk"},
+        {**client, "time_ns": at(2.6), "blocked": None},
+    ]))  # fmt: skip
+    lanes = {lane.name: lane.bars for lane in found.lanes}
+    (bar,) = lanes["alarm on kafka-1"]
+    assert (bar.label, round(bar.from_s, 2), round(bar.to_s, 2)) == ("disk", 2.7, 3.5)
+    (bar,) = lanes["producer-0 blocked"]
+    assert (bar.label, round(bar.from_s, 2), round(bar.to_s, 2)) == ("low on disk", 2.9, 3.6)
+
+
 def test_evidence_has_a_lane(tmp_path: Path) -> None:
     """When the lost ones were acknowledged, beside who led and which fault was on."""
     lanes = {lane.name: lane.bars for lane in build_page(a_run(tmp_path / "run", LOST)).lanes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -38,7 +39,8 @@ class Availability:
 
     Proved: the counts (the window of the load may be off by one message of a producer), and that no
     acknowledgement came in the times that are told. Not proved: anything about a partition that
-    never acknowledged anything, as nothing tells that there is one.
+    never acknowledged anything, as nothing tells that there is one. Where the broker told clients
+    that it blocks them, how many and for how long is what it told them, up to a second late.
     """
 
     min_share: Share | None = None
@@ -92,6 +94,7 @@ class Availability:
             Figure("longest gap before the first fault", max(r["usual_s"] for r in rows), "s"),
             Figure("longest gap of all clients", _overall_s(state, facts), "s"),
             Figure("due", due, "messages"),
+            *_blocked(facts),
         )
         told = f"{share:.2%} of {due:,} due messages were served; {rows[0]['who']} had the longest"
         told += f" gap, {rows[0]['gap_s']:.3f} s."
@@ -122,6 +125,20 @@ def _served(state: State, facts: Facts, counts: Mapping[int, int]) -> int:
             first = state.due.before(producer, facts.load_started_ns)
             served += state.served.count_between(producer, first, first + count)
     return served
+
+
+def _blocked(facts: Facts) -> Iterator[Figure]:
+    """How long the broker told a client at most that it takes nothing from it, if it told anybody:
+    it says so when something of its own runs out (disk, memory)."""
+    spans = [
+        (client, until_ns - since_ns)
+        for client, changes in facts.blocked.items()
+        for (since_ns, why), (until_ns, _) in pairwise((*changes, (facts.load_ended_ns, None)))
+        if why
+    ]
+    if spans:
+        yield Figure("blocked by the broker", len({client for client, _ in spans}), "clients")
+        yield Figure("longest block", max(span_ns for _, span_ns in spans) / 1e9, "s")
 
 
 def _early(state: State, facts: Facts, before_ns: int) -> float | None:

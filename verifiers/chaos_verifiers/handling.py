@@ -133,7 +133,7 @@ class PoisonHandling:
                 "normal ones dead-lettered", len(found["normal dead-lettered"]), self.max_normal
             ),
             records.at_most("longest hold-up", holdup_s, self.max_hold_up, "s"),
-            Figure("poisoned", len(_ids(state.stored) | _ids(state.done)), "messages"),
+            Figure("poisoned", len(_poisoned(state)), "messages"),
             Figure("dead-lettered", len(_ids(state.dead)), "messages"),
             Figure("dead-lettered twice", len(found["dead-lettered twice"]), "messages"),
             Figure("not reached", len(found["not reached"]), "messages"),
@@ -213,6 +213,11 @@ def _add(troubles: dict[Identity, Trouble], identity: Identity, trouble: Trouble
 
 def _ids(table: Table) -> set[Identity]:
     return {(producer, sequence) for producer, sequence, *_ in table.rows().tolist()}
+
+
+def _poisoned(state: State) -> set[Identity]:
+    """All that were seen; one that a queue dead-lettered is seen there alone."""
+    return _ids(state.stored) | _ids(state.done) | _ids(state.dead)
 
 
 def _sorted_out(state: State) -> dict[str, NDArray[np.int64]]:

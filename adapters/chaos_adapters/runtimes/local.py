@@ -203,17 +203,18 @@ class Local:
 
     meshed: ClassVar[bool] = False
 
-    def check(self, broker: Broker) -> Sequence[str]:
-        """A broker runs here when it says which program to start."""
+    def check(self, broker: Broker) -> Sequence[str]:  # noqa: ARG002
+        """Any broker of which nothing is foreseen runs on any such system."""
         if os.name != "posix":
             return ["plain processes need Linux or macOS; use --runtime docker"]
-        if _probed(broker).program is None:
-            return ["this system does not run as plain processes; use --runtime docker"]
         return []
 
     def problems(self, broker: Broker) -> Sequence[tuple[str, str]]:
-        """A version whose jars nobody pinned."""
+        """A broker that does not say which program to start, a version whose jars nobody pinned."""
         program = _probed(broker).program
+        if program is None:
+            what = "this system does not run as plain processes: use --runtime docker"
+            return [("cluster.broker", what)]
         wrong = lock_problem(program) if isinstance(program, Java) else ""
         return [("cluster.version", wrong)] if wrong else []
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chaos.spi import Outcome, Verdict
 from chaos_verifiers.availability import Availability
-from tests.histories import Fault, History, Send, answer, drop, figure, find, right
+from tests.histories import Fault, History, Send, answer, at, drop, figure, find, right
 
 
 def served(finding: object) -> float | None:
@@ -163,3 +163,24 @@ def test_gaps_are_cut_to_the_load() -> None:
     finding = answer(Availability(), history)
     assert finding.details[0]["who"] == "producer-1"
     assert figure(finding, "longest gap") == pytest.approx(0.59, abs=1e-6)
+
+
+def test_what_the_broker_blocked_is_told() -> None:
+    """How many clients, and the longest time; one that is blocked at the end was until then."""
+    history = right(10)
+    history.load_s = (0.0, 60.0)
+    history.more_events = [
+        {"time_ns": at(when_s), "kind": "connection", "client": client, "blocked": why}
+        for when_s, client, why in (
+            (1, "producer-0", "low on disk"), (4, "producer-0", None),
+            (50, "producer-1", "low on disk"), (0.5, "producer-2", None),
+        )
+    ]  # fmt: skip
+    finding = answer(Availability(), history)
+    assert figure(finding, "blocked by the broker") == 2
+    assert figure(finding, "longest block") == 10
+
+
+def test_who_is_never_blocked_is_not_told_of() -> None:
+    """Most brokers block nobody."""
+    assert "longest block" not in {each.name for each in answer(Availability(), right(10)).figures}

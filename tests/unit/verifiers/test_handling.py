@@ -56,6 +56,17 @@ def test_buried_once_passes(kind: Kind) -> None:
     assert figure(finding, "most attempts") == 2
 
 
+def test_what_a_queue_buried_was_poisoned() -> None:
+    """It was given back, so nobody is done with it: the dead-letter stream alone shows it."""
+    history = poisoned()
+    drop(history.deliveries, 2)
+    drop(history.stored, 2)
+    history.handlings.pop()
+    finding = answer(FREE, history)
+    assert finding.verdict is Verdict.PASS
+    assert figure(finding, "poisoned") == figure(finding, "dead-lettered") == 1
+
+
 def test_a_message_that_is_never_done_with_is_stuck() -> None:
     """Whatever the thresholds of the rest; it holds up its partition to the end of the load."""
     history = stuck()

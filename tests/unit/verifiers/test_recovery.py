@@ -195,3 +195,11 @@ def test_work_from_before_the_baseline_makes_no_higher_rate() -> None:
     finding = answer(Recovery(), history)
     assert figure(finding, "throughput before the first fault") == pytest.approx(50, abs=1)
     assert figure(finding, "throughput after") == 0.0
+
+
+def test_backlog_where_only_deliveries_have_offsets() -> None:
+    """Confirms of some brokers tell no offset: nothing is said of the backlog, all else is."""
+    history = hit()
+    for send in history.sends:
+        send.offset = -1
+    assert set(after_heal(answer(Recovery(), history))) == {"throughput", "latency"}

@@ -13,6 +13,7 @@ from chaos.spi import (
     Deliveries,
     Launch,
     Member,
+    Node,
     PartitionEnd,
     Place,
     SendSink,
@@ -76,9 +77,10 @@ class Rabbitmq:
                 found.append(("stream.durable", f"a {stream.kind} queue is always durable"))
         if stream.delivery_limit is not None and stream.kind is not Kind.QUORUM:
             found.append(("stream.delivery_limit", f"a {stream.kind} queue counts no deliveries"))
-        match = _VERSION.fullmatch(self.version)
-        assert match
-        if stream.kind is Kind.MIRRORED and int(match[1]) > 3:
+        if stream.single_active_consumer and stream.kind is Kind.STREAM:
+            why = "a stream chooses one consumer by its own protocol only, which is not spoken here"
+            found.append(("stream.single_active_consumer", why))
+        if stream.kind is Kind.MIRRORED and self._release > 3:
             what = f"classic queues are not mirrored any more in {self.version}"
             found.append(("stream.kind", f"{what}: take quorum queues, or a version up to 3.13"))
         if stream.kind is not Kind.MIRRORED:
@@ -88,6 +90,10 @@ class Rabbitmq:
                 if key.startswith("ha-")
             ]
         return found
+
+    @property
+    def _release(self) -> int:
+        return int(self.version.partition(".")[0])
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """See settings."""
@@ -114,6 +120,18 @@ class Rabbitmq:
     def reset(self, clients: Mapping[str, Address], timeout_s: float) -> None:
         """Delete all queues and policies."""
         admin.reset(clients, timeout_s)
+
+    def memory_limit(self, node: Node) -> str:
+        """See spi.AlarmsForMemory."""
+        return admin.memory_limit(node)
+
+    def limit_memory(self, node: Node, limit: str) -> None:
+        """See spi.AlarmsForMemory."""
+        admin.limit_memory(node, limit)
+
+    def memory_alarms(self, clients: Mapping[str, Address], timeout_s: float) -> Sequence[str]:
+        """See spi.AlarmsForMemory."""
+        return admin.memory_alarms(clients, timeout_s)
 
     def observer(self, clients: Mapping[str, Address], stream: Queues) -> RabbitObserver:
         """See observer."""
@@ -169,4 +187,4 @@ class Rabbitmq:
 
     def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RabbitMQ's documentation makes the guarantees depend on."""
-        return caveats(self.partition_handling, stream, producer, consumer)
+        return caveats(self.partition_handling, self._release, stream, producer, consumer)

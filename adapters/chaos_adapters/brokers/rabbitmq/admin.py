@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pika
 from pika.exceptions import AMQPError
 
-from chaos.errors import ClusterError
-from chaos.spi import Address
+from chaos.errors import ClusterError, DeadlineExceeded
+from chaos.spi import Address, Node
 from chaos.timing import wait_until
 from chaos_adapters.brokers.rabbitmq.api import VHOST, Api
 from chaos_adapters.brokers.rabbitmq.stream import Queues
@@ -20,6 +20,8 @@ from chaos_adapters.brokers.rabbitmq.tales import told
 from chaos_adapters.brokers.rabbitmq.topology import PASSWORD, USER, short_name
 
 _ASK_S = 10.0
+_EVALUATE_S = 60.0
+"""An Erlang machine is started for it."""
 
 
 def missing(clients: Mapping[str, Address], timeout_s: float) -> str:
@@ -111,3 +113,32 @@ def _count(address: Address, queue: str) -> int | None:
             return int(declared.method.message_count)
     except (AMQPError, OSError):
         return None
+
+
+def memory_limit(node: Node) -> str:
+    """The watermark of a running node, as an Erlang term."""
+    return _evaluated(node, "vm_memory_monitor:get_vm_memory_high_watermark()")
+
+
+def limit_memory(node: Node, limit: str) -> None:
+    """Set it, until the node is started anew, as `rabbitmqctl set_vm_memory_high_watermark` does;
+    0 raises the alarm at once (RabbitMQ documentation, "Memory Threshold and Limit")."""
+    _evaluated(node, f"vm_memory_monitor:set_vm_memory_high_watermark({limit or '0.0'})")
+
+
+def _evaluated(node: Node, expression: str) -> str:
+    return node.run(["rabbitmqctl", "eval", f"{expression}."], _EVALUATE_S).strip()
+
+
+def memory_alarms(clients: Mapping[str, Address], timeout_s: float) -> Sequence[str]:
+    """Who has raised it, says the first node that answers."""
+    failed: ClusterError | None = None
+    for name, address in clients.items():
+        with closing(Api(name, address)) as api:
+            try:
+                nodes = api.get("nodes?columns=name,running,mem_alarm", timeout_s) or []
+            except ClusterError as error:
+                failed = error
+            else:
+                return [short_name(node["name"]) for node in nodes if node.get("mem_alarm") is True]
+    raise failed or DeadlineExceeded("an answer of any node", timeout_s)

@@ -13,14 +13,22 @@ from chaos.spi import Caveat, Settings
 from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
+_NUMBERS_OF_ITS_OWN = 4
+"""The first release that sends again under the numbers of the stream."""
+
 
 def caveats(
-    partition_handling: str, stream: Queues, producer: Settings, consumer: Settings
+    partition_handling: str,
+    release: int,
+    stream: Queues,
+    producer: Settings,
+    consumer: Settings,
 ) -> Sequence[Caveat]:
-    """All that hold, most telling first."""
+    """All that hold, most telling first; `release` is the first number of the version."""
     return [
         *_clients(producer, consumer),
         *_copies(stream),
+        *_streams(release, stream),
         *_mirrors(stream),
         *_parted(partition_handling, stream),
         *_memory(stream, producer),
@@ -41,6 +49,13 @@ def _copies(stream: Queues) -> Iterator[Caveat]:
         yield Caveat("loss", f"replicas={stream.replicas}", "the loss of one node is not survived")
     if stream.kind is Kind.CLASSIC:
         yield Caveat("loss", "kind=classic", "there is no second copy")
+
+
+def _streams(release: int, stream: Queues) -> Iterator[Caveat]:
+    """rabbitmq-server c68c9a48c3, which is in 4.0 and not in 3.13.7."""
+    if stream.kind is Kind.STREAM and stream.queues > 1 and release < _NUMBERS_OF_ITS_OWN:
+        why = "a channel that publishes to several streams loses messages when a leader dies"
+        yield Caveat("loss", f"queues={stream.queues}", f"{why}, up to 3.13")
 
 
 def _mirrors(stream: Queues) -> Iterator[Caveat]:

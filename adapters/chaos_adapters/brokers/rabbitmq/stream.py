@@ -41,6 +41,9 @@ class Queues:
     """How often a message of a quorum queue may be delivered again before the queue dead-letters
     it, at least once, into the one of the same number of the dead-letter stream (see `hand_back` of
     consumers). Unset: it may come again for ever."""
+    single_active_consumer: bool = False
+    """Whether a queue gives messages to one consumer only, as long as that one is there; the others
+    wait for its end."""
     policy: Settings = field(default_factory=dict)
     """A policy for the queues, as RabbitMQ names its keys, such as `ha-mode`."""
     arguments: Settings = field(default_factory=dict)
@@ -71,6 +74,8 @@ class Queues:
             given["x-quorum-initial-group-size"] = self.replicas
         if self.kind is Kind.STREAM:
             given["x-initial-cluster-size"] = self.replicas
+        if self.single_active_consumer:
+            given["x-single-active-consumer"] = True
         if self.delivery_limit is not None and not self.name.endswith(_DEAD_LETTERS):
             given |= {
                 "x-delivery-limit": self.delivery_limit,
