@@ -12,7 +12,14 @@ from chaos.spi import Outcome
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.membership import heartbeat, share
 from chaos_adapters.brokers.rocketmq.producer import Templates
-from chaos_adapters.brokers.rocketmq.remoting import answer, frame, frames, messages, request
+from chaos_adapters.brokers.rocketmq.remoting import (
+    OWN_QUEUE,
+    answer,
+    frame,
+    frames,
+    messages,
+    request,
+)
 from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
 
 # What a broker of 5.3.3 wrote: size, header size with the kind of header (0, JSON) on top, header.
@@ -119,7 +126,8 @@ def test_a_send_has_its_number_queue_key_and_body(key: bytes | None) -> None:
         "rocketmq",
     )
     pairs = dict(pair.split("\x01") for pair in fields["i"].split("\x02") if pair)
-    assert pairs == {"WAIT": "true", **({} if key is None else {"KEYS": key.decode()})}
+    given = {} if key is None else {"KEYS": key.decode()}
+    assert pairs == {"WAIT": "true", OWN_QUEUE: "3", **given}
     assert raw[8 + head :] == b"body%d"
 
 

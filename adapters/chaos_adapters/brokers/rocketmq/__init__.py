@@ -164,10 +164,15 @@ class Rocketmq:
         """Settings are named as in RocketMQ's Java client."""
         return RemotingConsumer(clients, stream.name, group, client_settings.consumer(settings))
 
+    def take_back_problem(self, stream: Topic) -> str:  # noqa: ARG002 - every topic's do
+        """None: a group has topics of its own for what its members hand back."""
+        return ""
+
     def stored(
         self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
     ) -> Iterator[Deliveries | PartitionEnd]:
-        """What the master holds."""
+        """What the master holds. In the dead-letter stream that is also what consumers handed back
+        too often, of whichever group: a run has one."""
         return reading.stored(clients, stream.name, stream.partitions, timeout_s)
 
     def held(

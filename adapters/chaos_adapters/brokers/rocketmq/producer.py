@@ -25,7 +25,7 @@ from chaos.timing import now_ns
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.admin import servers
 from chaos_adapters.brokers.rocketmq.lines import Line, wait
-from chaos_adapters.brokers.rocketmq.remoting import LANGUAGE, VERSION, Frame, frame
+from chaos_adapters.brokers.rocketmq.remoting import LANGUAGE, OWN_QUEUE, VERSION, Frame, frame
 from chaos_adapters.brokers.rocketmq.routes import RouteWatch
 from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
 from chaos_adapters.brokers.rocketmq.topology import GROUP
@@ -61,10 +61,11 @@ class Templates:
 
     def frame(self, opaque: int, queue: int, key: bytes | None, body: bytes, born_ms: int) -> bytes:
         """SEND_MESSAGE_V2: its fields have one letter each (class SendMessageRequestHeaderV2)."""
-        return frame(self._head(key) % (opaque, queue, born_ms), body)
+        return frame(self._head(key) % (opaque, queue, born_ms, queue), body)
 
     def _make(self, key: bytes | None) -> bytes:
         properties = f"WAIT\x01{str(self._settings.waitStoreMsgOK).lower()}\x02"
+        properties += f"{OWN_QUEUE}\x01@own\x02"
         if key is not None:
             properties += f"KEYS\x01{key.decode(errors='replace')}\x02"
         fields = {
@@ -78,7 +79,9 @@ class Templates:
         }  # fmt: skip
         text = json.dumps(header).encode().replace(b"%", b"%%")
         text = text.replace(b'"@opaque"', b"%d")
-        return text.replace(b"@queue", b"%d").replace(b"@born", b"%d")
+        for part in (b"@queue", b"@born", b"@own"):
+            text = text.replace(part, b"%d")
+        return text
 
 
 class RemotingProducer:
