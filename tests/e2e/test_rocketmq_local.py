@@ -12,7 +12,6 @@ pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
 LOCAL = ("--runtime", "local")
 
 
-@pytest.mark.full
 def test_safe_settings_survive_a_killed_master(run: Run) -> None:
     """Three brokers, the master killed: PASS, another one is master meanwhile, and what was
     acknowledged came out, by the records as well."""
@@ -27,7 +26,6 @@ def test_safe_settings_survive_a_killed_master(run: Run) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-@pytest.mark.full
 def test_asynchronous_replication_loses_what_the_verdict_names(run: Run) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the settings are
     blamed."""
