@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 import pytest
 
 from tests.e2e.kafka_reader import acknowledged
+from tests.e2e.records import came_out
 from tests.e2e.tools import Run, needs_docker
 
 # All of them are `full` until they were seen to pass on a machine that is not busy.
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(500), needs_docker]
 DOCKER = ("--runtime", "docker", "--keep")
-
-
-def came_out(run_directory: Path) -> set[tuple[int, int]]:
-    """(producer, sequence) of all that consumers got, was left in the queues at the end, or was
-    dead-lettered."""
-    found: set[tuple[int, int]] = set()
-    for table in ("deliveries", "stored", "dead"):
-        for path in (run_directory / "history").glob(f"*.{table}.arrow"):
-            rows: Any = pa.ipc.open_stream(path).read_all()
-            names = ("producer", "sequence", "intact")
-            for *identity, intact in zip(*(rows[name].to_pylist() for name in names), strict=True):
-                if intact:
-                    found.add((identity[0], identity[1]))
-    return found
 
 
 def test_a_quorum_queue_survives_its_leader(run: Run) -> None:

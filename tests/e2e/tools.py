@@ -80,8 +80,8 @@ def why_no_docker() -> str:
         subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return "no Docker daemon answers"
-    for name in ("CHAOS_KAFKA_IMAGE", "CHAOS_RABBITMQ_IMAGE", "CHAOS_TOXIPROXY_IMAGE"):
-        if name not in os.environ:
+    for system in ("KAFKA", "RABBITMQ", "ROCKETMQ", "TOXIPROXY"):
+        if (name := f"CHAOS_{system}_IMAGE") not in os.environ:
             return f"{name} is not set; scripts/docker-here builds and names images"
     return ""
 

@@ -14,10 +14,17 @@ from ruamel.yaml import YAML
 
 from chaos.spi import CLIENTS, Address, Launch, Place
 from chaos_adapters.brokers.kafka import Kafka
+from chaos_adapters.brokers.rocketmq import Rocketmq
 from chaos_adapters.runtimes import pods
 from chaos_adapters.runtimes.daemon import LABEL
 from chaos_adapters.runtimes.mesh import Pod, link_proxy, links_of, loopback_of
-from chaos_adapters.runtimes.pods import compose_document, dump_yaml, places, write_pod
+from chaos_adapters.runtimes.pods import (
+    compose_document,
+    dump_yaml,
+    places,
+    reserve_pods,
+    write_pod,
+)
 
 CLUSTER = "ab12cd34"
 sizes = pytest.mark.parametrize("nodes", [1, 3, 5])
@@ -37,13 +44,18 @@ def ports(broker: Kafka) -> dict[str, Pod]:
     }
 
 
-def written(directory: Path, broker: Kafka, environment: Mapping[str, str] | None = None) -> Any:
+def written(
+    directory: Path,
+    broker: Any,
+    environment: Mapping[str, str] | None = None,
+    there: Mapping[str, Pod] | None = None,
+) -> Any:
     """The document as Compose would read it: through its YAML text."""
-    there = ports(broker)
+    there = there or ports(broker)
     for place in places(CLUSTER, broker, there):
         launch = broker.launch(place)
         launch = replace(launch, environment={**launch.environment, **(environment or {})})
-        write_pod(directory, place, launch, broker.members())
+        write_pod(directory, place, launch, broker.members(), there)
     text = dump_yaml(compose_document(CLUSTER, broker, directory, there))
     return YAML(typ="safe").load(io.StringIO(text))
 
@@ -251,7 +263,8 @@ def test_files_of_a_launch_lie_where_the_pod_mounts_them(tmp_path: Path) -> None
     broker = Kafka(nodes=1)
     (place,) = places(CLUSTER, broker, ports(broker))
     assert isinstance(place, Place)
-    write_pod(tmp_path, place, Launch(files={"a.conf": "A", "conf.d/b.conf": "B"}), [place.member])
+    launch = Launch(files={"a.conf": "A", "conf.d/b.conf": "B"})
+    write_pod(tmp_path, place, launch, [place.member], ports(broker))
     config = tmp_path / "kafka-1" / "config"
     assert (config / "a.conf").read_text() == "A"
     assert (config / "conf.d" / "b.conf").read_text() == "B"
@@ -264,3 +277,49 @@ def test_a_template_is_found_for_every_system_that_docker_can_run() -> None:
     assert about["config"].startswith("/")
     for path in (about["data"], about["config"]):
         assert f":{path}" in text
+
+
+def test_a_port_that_is_right_everywhere_has_one_address_in_all_places(tmp_path: Path) -> None:
+    """RocketMQ's: 127.0.0.1 and its number, at which the node listens in its own pod, a proxy in
+    each peer's pod, and this machine where clients use it."""
+    broker = Rocketmq()
+    there = reserve_pods(broker.members(), tmp_path)
+    services = written(tmp_path, broker, there=there)["services"]
+    found = {place.member.name: place for place in places(CLUSTER, broker, there)}
+    for member in broker.members():
+        published = [text.split(":") for text in services[f"net-{member.name}"]["ports"]]
+        own = proxies_of(tmp_path, member.name)
+        inside = {proxy["listen"].split(":")[1]: proxy["upstream"] for proxy in own.values()}
+        for port in member.ports:
+            number = there[member.name].number(port)
+            for other, place in found.items():
+                assert place.reach[member.name][port.name] == Address("127.0.0.1", number)
+                if other != member.name and port.for_peers:
+                    proxy = proxies_of(tmp_path, other)[link_proxy(member.name, port.name)]
+                    assert proxy["listen"] == f"127.0.0.1:{number}"
+                    assert proxy["upstream"] == f"net-{member.name}:{number}"
+            assert found[member.name].listen[port.name] == Address("0.0.0.0", number)
+            ways = [
+                inner for host, at, inner in published if (host, at) == ("127.0.0.1", str(number))
+            ]
+            assert [inside[inner] for inner in ways] == (
+                [f"{member.name}:{number}"] if port.for_clients else []
+            )
+        assert len({inner for _, _, inner in published}) == len(published)
+    assert len({n for pod in there.values() for _, n in pod.everywhere}) == 3 * len(there)
+
+
+def test_links_lead_through_every_port_that_is_right_everywhere(tmp_path: Path) -> None:
+    """Those between nodes through all that peers use, the clients' through all that these use."""
+    broker = Rocketmq()
+    there = reserve_pods(broker.members(), tmp_path)
+    links = links_of(broker.members(), there)
+    own = dict(there["namesrv-1"].everywhere)
+    assert [(port.name, proxy) for port, proxy, _ in links[CLIENTS, "namesrv-1"].routes] == [
+        ("namesrv", "clients"), ("controller", "clients.controller"),
+    ]  # fmt: skip
+    assert there["namesrv-1"].client == own["namesrv"]
+    assert there["namesrv-1"].others == (("controller", own["controller"]),)
+    assert [(port.name, at) for port, _, at in links["rocketmq-1", "namesrv-1"].routes] == [
+        (name, f"127.0.0.1:{own[name]}") for name in ("namesrv", "controller", "raft")
+    ]

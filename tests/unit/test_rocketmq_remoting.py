@@ -9,10 +9,17 @@ import zlib
 import pytest
 
 from chaos.spi import Outcome
-from chaos_adapters.brokers.rocketmq import codes
+from chaos_adapters.brokers.rocketmq import Rocketmq, codes
 from chaos_adapters.brokers.rocketmq.membership import heartbeat, share
 from chaos_adapters.brokers.rocketmq.producer import Templates
-from chaos_adapters.brokers.rocketmq.remoting import answer, frame, frames, messages, request
+from chaos_adapters.brokers.rocketmq.remoting import (
+    OWN_QUEUE,
+    answer,
+    frame,
+    frames,
+    messages,
+    request,
+)
 from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
 
 # What a broker of 5.3.3 wrote: size, header size with the kind of header (0, JSON) on top, header.
@@ -119,7 +126,8 @@ def test_a_send_has_its_number_queue_key_and_body(key: bytes | None) -> None:
         "rocketmq",
     )
     pairs = dict(pair.split("\x01") for pair in fields["i"].split("\x02") if pair)
-    assert pairs == {"WAIT": "true", **({} if key is None else {"KEYS": key.decode()})}
+    given = {} if key is None else {"KEYS": key.decode()}
+    assert pairs == {"WAIT": "true", OWN_QUEUE: "3", **given}
     assert raw[8 + head :] == b"body%d"
 
 
@@ -161,3 +169,16 @@ def test_a_heartbeat_names_group_and_topic() -> None:
     (consumer,) = told["consumerDataSet"]
     assert (told["clientID"], consumer["groupName"]) == ("me", "group")
     assert consumer["subscriptionDataSet"][0]["topic"] == "topic"
+
+
+def test_pings_are_what_the_servers_of_5_3_3_answer() -> None:
+    """A learner's handshake that nobody counts, and a heartbeat of SOFABolt; where nothing can be
+    asked but what a slave would ask, nothing is."""
+    ports = {port.name: port for member in Rocketmq().members() for port in member.ports}
+    assert struct.unpack(">ihhq", ports["ha"].ping) == (1, 0, 1, -1)
+    version, kind, command = struct.unpack(">BBH", ports["raft"].ping[:4])
+    assert (version, kind, command) == (1, 1, 0)
+    assert all(port.ping for port in ports.values())
+    classical = Rocketmq(replication="SYNC_MASTER").members()
+    silent = {port.name for member in classical for port in member.ports if not port.ping}
+    assert silent == {"ha"}

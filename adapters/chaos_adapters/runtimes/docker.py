@@ -118,7 +118,7 @@ class Docker:
             json.dumps({name: asdict(pod) for name, pod in pods.items()})
         )
         for place in places(cluster_id, broker, pods):
-            write_pod(directory, place, broker.launch(place), members)
+            write_pod(directory, place, broker.launch(place), members, pods)
         document = compose_document(cluster_id, broker, directory, pods)
         if self._volume:
             disks.make(cluster_id, directory, self._volume, list(pods))
@@ -142,7 +142,7 @@ class Docker:
         clients = {
             member.name: Address(_LOOPBACK, pods[member.name].client, pods[member.name].others)
             for member in members
-            if any(port.audience == "clients" for port in member.ports)
+            if any(port.for_clients for port in member.ports)
         }
         links, own = links_of(members, pods), disks.own(cluster_id, directory, nodes)
         ticking = DockerClocks(cluster_id, directory, nodes) if clocks.made(directory) else None

@@ -25,12 +25,14 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Pod:
     """The ports of this machine's loopback that lead to one pod. `others` are those for further
-    ports of clients, by name."""
+    ports of clients, by name; `everywhere` the numbers of the node's ports that are the same in
+    every place, by name."""
 
     api: int
     client: int
     probe: int
     others: tuple[tuple[str, int], ...] = ()
+    everywhere: tuple[tuple[str, int], ...] = ()
 
     @property
     def published(self) -> Sequence[tuple[int, int]]:
@@ -42,6 +44,10 @@ class Pod:
     def for_clients(self, port: str) -> int:
         """Where clients reach a port of the node."""
         return dict(self.others).get(port, self.client)
+
+    def number(self, port: Port) -> int:
+        """On which the node itself listens."""
+        return dict(self.everywhere).get(port.name, port.number)
 
 
 def client_ports(member: Member) -> Sequence[Port]:
@@ -57,6 +63,13 @@ def loopback_of(number: int) -> str:
 def link_proxy(target: str, port: str) -> str:
     """The name of the proxy, in the pod of the source, of one port of a link."""
     return f"{target}.{port}"
+
+
+def link_listens(number: int, port: Port, home: Pod) -> str:
+    """Where, in every other pod, the proxy of a port of node `number` listens: at the node's own
+    address for it, if that is to be right everywhere."""
+    host = _LOOPBACK if port.everywhere else loopback_of(number)
+    return f"{host}:{home.number(port)}"
 
 
 def client_proxy(place: int, port: Port) -> str:
@@ -122,7 +135,7 @@ class DockerLink:
         """Ping each port within the target's own pod."""
         with _probe_lock(self.home):
             for port, _ in self._pinged:
-                self._at(self.home).redirect("probe", f"{self.target}:{port.number}")
+                self._at(self.home).redirect("probe", f"{self.target}:{self.home.number(port)}")
                 if ping(self.home.probe, port, timeout_s) is None:
                     return False
         return True
@@ -173,17 +186,17 @@ def links_of(
     """Every ordered pair of nodes that talk to each other, and the clients' way to each node."""
     links = {}
     for number, target in enumerate(members, 1):
-        inner = [port for port in target.ports if port.audience == "peers"]
+        inner = [port for port in target.ports if port.for_peers]
         outer = client_ports(target)
         for source in members:
             if source.name != target.name and inner:
-                at = loopback_of(number)
+                home = pods[target.name]
                 routes = tuple(
-                    (port, link_proxy(target.name, port.name), f"{at}:{port.number}")
+                    (port, link_proxy(target.name, port.name), link_listens(number, port, home))
                     for port in inner
                 )
                 pair = (source.name, target.name)
-                links[pair] = DockerLink(*pair, pods[source.name], routes, pods[target.name])
+                links[pair] = DockerLink(*pair, pods[source.name], routes, home)
         if outer:
             routes = tuple(
                 (port, client_proxy(place, port), "") for place, port in enumerate(outer)

@@ -1,7 +1,9 @@
 """From a broker's members to the pods that run them: places, proxies, the Compose file.
 
 Within pod N the name of a peer M resolves to 127.0.1.M, where N's own Toxiproxy listens on M's
-ports and forwards to pod M. Two proxies more lead from published ports into the pod: `clients`, to
+ports and forwards to pod M. Where a system tells one address to all, that is 127.0.0.1 and a number
+of its own: the node itself in its own pod, a proxy in every other one, the published port on this
+machine. Two proxies more lead from published ports into the pod: `clients`, to
 the broker's client listener, and `probe`, which is pointed at whichever link is to be measured.
 """
 
@@ -17,7 +19,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from chaos.data import compose_dir
-from chaos.spi import Address, Broker, Json, Launch, Member, Place
+from chaos.spi import Address, Broker, Json, Launch, Member, Place, Port
 from chaos_adapters.runtimes.agent import PART
 from chaos_adapters.runtimes.daemon import LABEL, daemon, labels
 from chaos_adapters.runtimes.marks import place_of
@@ -27,10 +29,11 @@ from chaos_adapters.runtimes.mesh import (
     Pod,
     client_ports,
     client_proxy,
+    link_listens,
     link_proxy,
     loopback_of,
 )
-from chaos_adapters.runtimes.ports import reserve
+from chaos_adapters.runtimes.ports import assign, reserve
 
 PLACE_LABEL = "mqchaos.directory"
 """Beside LABEL; see `marks.place_of`."""
@@ -60,26 +63,36 @@ def broker_image(broker: Broker) -> str:
 
 def reserve_pods(members: Sequence[Member], directory: Path) -> Mapping[str, Pod]:
     """A pod with free ports for each member."""
-    further = {member.name: client_ports(member)[1:] for member in members}
-    numbers = iter(reserve(directory, sum(3 + len(ports) for ports in further.values())))
-    return {
-        name: pod_of(
-            next(numbers), next(numbers), next(numbers),
-            [(port.name, next(numbers)) for port in ports],
+    everywhere = assign(directory, members, every=False)
+    numbers = iter(reserve(directory, sum(3 + len(client_ports(member)) for member in members)))
+    found = {}
+    for member in members:
+        own = everywhere[member.name]
+        outer = [(port.name, own.get(port.name) or next(numbers)) for port in client_ports(member)]
+        client = outer[0][1] if outer else next(numbers)
+        found[member.name] = pod_of(
+            next(numbers), client, next(numbers), outer[1:], list(own.items())
         )
-        for name, ports in further.items()
-    }  # fmt: skip
+    return found
 
 
-def pod_of(api: int, client: int, probe: int, others: Sequence[tuple[str, int]]) -> Pod:
-    return Pod(api, client, probe, tuple((name, number) for name, number in others))
+def pod_of(
+    api: int,
+    client: int,
+    probe: int,
+    others: Sequence[tuple[str, int]],
+    everywhere: Sequence[tuple[str, int]] = (),
+) -> Pod:
+    """Out of what JSON can tell."""
+    pairs = (tuple((name, number) for name, number in each) for each in (others, everywhere))
+    return Pod(api, client, probe, *pairs)
 
 
 def places(cluster_id: str, broker: Broker, pods: Mapping[str, Pod]) -> Iterator[Place]:
     """Where each member will run."""
     members = broker.members()
     about = template(broker)[1]
-    reach = {m.name: {p.name: Address(m.name, p.number) for p in m.ports} for m in members}
+    reach = {m.name: {p.name: _reached(m, p, pods[m.name]) for p in m.ports} for m in members}
     client = {name: Address("127.0.0.1", pod.client, pod.others) for name, pod in pods.items()}
     for member in members:
         yield Place(
@@ -87,14 +100,30 @@ def places(cluster_id: str, broker: Broker, pods: Mapping[str, Pod]) -> Iterator
             member=member,
             data_dir=about["data"],
             config_dir=about["config"],
-            # Bound to the node's own name: a wildcard would collide with the proxies.
-            listen=reach[member.name],
+            listen={port.name: _listens(member, port, pods[member.name]) for port in member.ports},
             reach=reach,
             client=client,
         )
 
 
-def write_pod(directory: Path, place: Place, launch: Launch, members: Sequence[Member]) -> None:
+def _reached(member: Member, port: Port, pod: Pod) -> Address:
+    """By peers; see above."""
+    return Address("127.0.0.1" if port.everywhere else member.name, pod.number(port))
+
+
+def _listens(member: Member, port: Port, pod: Pod) -> Address:
+    """At the node's own name, as a wildcard would collide with the proxies, unless nobody else has
+    that number."""
+    return Address("0.0.0.0" if port.everywhere else member.name, pod.number(port))  # noqa: S104
+
+
+def write_pod(
+    directory: Path,
+    place: Place,
+    launch: Launch,
+    members: Sequence[Member],
+    pods: Mapping[str, Pod],
+) -> None:
     """The files that a pod's two containers mount."""
     config = directory / place.member.name / "config"
     config.mkdir(parents=True, exist_ok=True)
@@ -102,31 +131,31 @@ def write_pod(directory: Path, place: Place, launch: Launch, members: Sequence[M
         file = config / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    (config / "proxies.json").write_text(json.dumps(list(_proxies(place, members)), indent=1))
+    (config / "proxies.json").write_text(json.dumps(list(_proxies(place, members, pods)), indent=1))
     for path in (config, *config.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # the containers' users are not we
     environment = json.dumps(dict(launch.environment))
     (directory / place.member.name / "environment.json").write_text(environment)
 
 
-def _proxies(place: Place, members: Sequence[Member]) -> Iterator[Json]:
-    own = place.member
+def _proxies(place: Place, members: Sequence[Member], pods: Mapping[str, Pod]) -> Iterator[Json]:
+    own, home = place.member, pods[place.member.name]
     for number, peer in enumerate(members, 1):
         if peer.name == own.name:
             continue
         for port in peer.ports:
-            if port.audience == "peers":
+            if port.for_peers:
                 yield _proxy(
                     link_proxy(peer.name, port.name),
-                    f"{loopback_of(number)}:{port.number}",
-                    f"net-{peer.name}:{port.number}",
+                    link_listens(number, port, pods[peer.name]),
+                    f"net-{peer.name}:{pods[peer.name].number(port)}",
                 )
     first, *more = client_ports(own) or own.ports[:1]
-    yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{first.number}")
-    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{first.number}")
+    yield _proxy("clients", f"0.0.0.0:{CLIENT_PROXY}", f"{own.name}:{home.number(first)}")
+    yield _proxy("probe", f"0.0.0.0:{PROBE_PROXY}", f"{own.name}:{home.number(first)}")
     for turn, port in enumerate(more, 1):
         at = f"0.0.0.0:{PROBE_PROXY + turn}"
-        yield _proxy(client_proxy(turn, port), at, f"{own.name}:{port.number}")
+        yield _proxy(client_proxy(turn, port), at, f"{own.name}:{home.number(port)}")
 
 
 def _proxy(name: str, listen: str, upstream: str) -> Json:

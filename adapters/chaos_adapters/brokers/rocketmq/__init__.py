@@ -17,6 +17,7 @@ from chaos.spi import (
     Place,
     SendSink,
     Settings,
+    Transactions,
     View,
 )
 from chaos_adapters.brokers.rocketmq import admin, reading, topology, versions
@@ -158,16 +159,44 @@ class Rocketmq:
         """Settings are named as in RocketMQ's Java client."""
         return RemotingProducer(clients, stream.name, client_settings.producer(settings), sink)
 
+    def transaction_problems(self, settings: Settings) -> Sequence[str]:
+        """All of a local transaction are half sent before the first is ended."""
+        why = "orderly=true, as several messages of a queue are open at once"
+        return [why] if settings.get("orderly") else []
+
+    def settings_in_transactions(self, settings: Settings) -> Settings:
+        """The same."""
+        return settings
+
+    def transactional_producer(
+        self,
+        clients: Mapping[str, Address],
+        stream: Topic,
+        settings: Settings,
+        sink: SendSink,
+        transactions: Transactions,
+        identity: str,  # noqa: ARG002
+    ) -> RemotingProducer:
+        """RocketMQ shuts nobody out: all producers are of one group, each of which can tell what
+        was decided about any message."""
+        chosen = client_settings.producer(settings)
+        return RemotingProducer(clients, stream.name, chosen, sink, transactions)
+
     def consumer(
         self, clients: Mapping[str, Address], stream: Topic, settings: Settings, group: str
     ) -> RemotingConsumer:
         """Settings are named as in RocketMQ's Java client."""
         return RemotingConsumer(clients, stream.name, group, client_settings.consumer(settings))
 
+    def take_back_problem(self, stream: Topic) -> str:  # noqa: ARG002 - every topic's do
+        """None: a group has topics of its own for what its members hand back."""
+        return ""
+
     def stored(
         self, clients: Mapping[str, Address], stream: Topic, timeout_s: float
     ) -> Iterator[Deliveries | PartitionEnd]:
-        """What the master holds."""
+        """What the master holds. In the dead-letter stream that is also what consumers handed back
+        too often, of whichever group: a run has one."""
         return reading.stored(clients, stream.name, stream.partitions, timeout_s)
 
     def held(

@@ -4,6 +4,10 @@ there is no master.
     queue shared out ──position asked for──> pulling <──> what it got is handed over in order
            │                                    │
            └── shared out to another one: its position is stored, the rest is forgotten
+
+A message that is handed back goes into the group's topic of retries, whose queue is shared out as
+well, and after `maxReconsumeTimes` into its dead-letter topic (Java: RECONSUME_LATER). What it was
+handed over as is settled only when the broker has taken it back.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries
@@ -21,7 +25,7 @@ from chaos_adapters.brokers.rocketmq.admin import servers
 from chaos_adapters.brokers.rocketmq.lines import Line, wait
 from chaos_adapters.brokers.rocketmq.membership import MEMBERS, Membership, new_identity, share
 from chaos_adapters.brokers.rocketmq.reading import deliveries, pull_fields
-from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
+from chaos_adapters.brokers.rocketmq.remoting import OWN_QUEUE, Frame, Stored, messages
 from chaos_adapters.brokers.rocketmq.routes import RouteWatch
 from chaos_adapters.brokers.rocketmq.settings import ConsumerSettings
 
@@ -35,9 +39,11 @@ _STEP_S = 0.2
 
 @dataclass
 class Queue:
-    """One queue that this member reads. `position` is where the next pull begins (None: not known
-    yet), `settled` the first message that is not settled, `stored` what the broker was told."""
+    """One queue that this member reads, of the topic or of retries. `position` is where the next
+    pull begins (None: not known yet), `settled` the first message that is not settled, `stored`
+    what the broker was told."""
 
+    topic: str
     number: int
     position: int | None = None
     received: int = -1
@@ -64,20 +70,33 @@ class _Commit:
     offset: int
 
 
+@dataclass(eq=False)
+class _Return:
+    """A message on its way back to the broker."""
+
+    queue: Queue
+    message: Stored
+    ask_at: float = 0.0
+    open: bool = False
+
+
 class RemotingConsumer:
-    """spi.Consumer, SettlesDurably."""
+    """spi.Consumer, SettlesDurably, HandsBack."""
 
     def __init__(
         self, clients: Mapping[str, Address], topic: str, group: str, settings: ConsumerSettings
     ) -> None:
         self._topic, self._group, self._settings = topic, group, settings
+        self._retries = f"%RETRY%{group}"
         self._watch = RouteWatch(servers(clients), topic, settings.pollNameServerInterval / 1e3)
         self._member = Membership(
             new_identity(), group, topic, settings.heartbeatBrokerInterval / 1e3,
             settings.rebalanceInterval / 1e3,
         )  # fmt: skip
         self._lines: dict[Address, Line] = {}
-        self._queues: dict[int, Queue] = {}
+        self._queues: dict[tuple[str, int], Queue] = {}
+        self._last: list[tuple[Queue, Stored]] = []
+        self._returns: list[_Return] = []
         self._source: Line | None = None
         self._commit_at = time.monotonic()
 
@@ -96,25 +115,33 @@ class RemotingConsumer:
 
     def settle(self) -> None:
         """Positions are stored by the interval, as applications do."""
-        for queue in self._queues.values():
-            queue.settled = max(queue.settled, queue.received)
+        self._settle()
         now = time.monotonic()
         if now >= self._commit_at + self._settings.persistConsumerOffsetInterval / 1e3:
             self._commit_at = now
             self._commit(list(self._queues.values()))
 
     def settle_durably(self) -> None:
-        """Store all positions and wait for the answers."""
-        for queue in self._queues.values():
-            queue.settled = max(queue.settled, queue.received)
+        """Hand back and store all positions, and wait for the answers."""
+        self._settle()
         deadline = time.monotonic() + _COMMIT_WITHIN_S
         self._commit(list(self._queues.values()))
-        while any(queue.stored < queue.settled for queue in self._queues.values()):
+        while self._returns or any(q.stored < q.settled for q in self._queues.values()):
             if time.monotonic() > deadline:
                 raise ClusterError(f"no broker stores the positions of {self._group}")
             wait(list(self._lines.values()), 0.05)
             self._step()
+            self._settle()
             self._commit(list(self._queues.values()))
+
+    def hand_back(self, index: int) -> None:
+        """See spi.HandsBack; it leaves with the next turn."""
+        self._returns.append(_Return(*self._last[index]))
+
+    def _settle(self) -> None:
+        for queue in self._queues.values():
+            back = [each.message.offset for each in self._returns if each.queue is queue]
+            queue.settled = max(queue.settled, min([queue.received, *back]))
 
     def close(self) -> None:
         """Store all positions if somebody takes them, and leave the group."""
@@ -128,14 +155,20 @@ class RemotingConsumer:
         self._watch.close()
 
     def _hand_over(self, most: int) -> Deliveries:
-        found: list[Stored] = []
+        self._last = []
         for queue in self._queues.values():
-            part = queue.ready[: most - len(found)]
+            part = queue.ready[: most - len(self._last)]
             if part:
                 del queue.ready[: len(part)]
                 queue.received = part[-1].offset + 1
-                found += part
-        return deliveries(found, now_ns())
+                self._last += [(queue, each) for each in part]
+        return deliveries([self._told(*each) for each in self._last], now_ns())
+
+    def _told(self, queue: Queue, found: Stored) -> Stored:
+        """As the engine wants it: a message that came again has no place in the stream any more."""
+        if queue.topic == self._topic:
+            return found
+        return replace(found, queue=int(found.properties.get(OWN_QUEUE, -1)), offset=-1)
 
     def _step(self) -> None:
         now = time.monotonic()
@@ -154,6 +187,7 @@ class RemotingConsumer:
             return
         self._member.ask(source, now)
         self._share_out()
+        self._give_back(now)
         for queue in self._queues.values():
             self._go_on(queue, source, now)
 
@@ -185,16 +219,31 @@ class RemotingConsumer:
         for tag in line.lost():
             if isinstance(tag, _Pull | _Position):
                 tag.queue.open = False
+            elif isinstance(tag, _Return):
+                tag.open = False
             self._watch.hurry()
 
     def _share_out(self) -> None:
-        members, count = self._member.members, self._watch.route.queues
-        mine = share(self._member.identity, members, count)
-        if not members or not count or mine == list(self._queues):
+        members, me = self._member.members, self._member.identity
+        counts = {self._topic: self._watch.route.queues, self._retries: 1}
+        mine = [(topic, n) for topic, count in counts.items() for n in share(me, members, count)]
+        if not members or not counts[self._topic] or mine == list(self._queues):
             return
-        gone = [queue for number, queue in self._queues.items() if number not in mine]
-        self._commit(gone)
-        self._queues = {number: self._queues.get(number, Queue(number)) for number in mine}
+        self._commit([queue for place, queue in self._queues.items() if place not in mine])
+        self._queues = {place: self._queues.get(place) or Queue(*place) for place in mine}
+
+    def _give_back(self, now: float) -> None:
+        """Once more where the broker did not take it or was lost: it may come twice then."""
+        line = self._master
+        for each in self._returns:
+            if line and not each.open and now >= each.ask_at:
+                each.open, each.ask_at = True, now + _RETRY_S
+                line.ask(each, codes.CONSUMER_SEND_MSG_BACK, {
+                    "group": self._group, "offset": each.message.physical,
+                    "originTopic": self._topic, "originMsgId": "", "unitMode": False,
+                    "delayLevel": self._settings.delayLevelWhenNextConsume,
+                    "maxReconsumeTimes": self._settings.maxReconsumeTimes,
+                })  # fmt: skip
 
     def _go_on(self, queue: Queue, source: Line, now: float) -> None:
         if queue.open:
@@ -206,11 +255,11 @@ class RemotingConsumer:
         if now < queue.asked_at:
             return
         if queue.position is None:
-            fields = {"consumerGroup": self._group, "topic": self._topic, "queueId": queue.number}
+            fields = {"consumerGroup": self._group, "topic": queue.topic, "queueId": queue.number}
             source.ask(_Position(queue), codes.QUERY_CONSUMER_OFFSET, fields)
         elif len(queue.ready) < _PREFETCH:
             fields = dict(pull_fields(
-                self._group, self._topic, queue.number, queue.position,
+                self._group, queue.topic, queue.number, queue.position,
                 self._settings.pullBatchSize, self._settings.brokerSuspendMaxTimeMillis,
             ))  # fmt: skip
             source.ask(_Pull(queue), codes.PULL_MESSAGE, fields)
@@ -225,6 +274,10 @@ class RemotingConsumer:
             self._member.take(answer.json())
         elif isinstance(tag, _Commit) and answer.code == codes.SUCCESS:
             tag.queue.stored = max(tag.queue.stored, tag.offset)
+        elif isinstance(tag, _Return):
+            tag.open = False
+            if answer.code == codes.SUCCESS and tag in self._returns:
+                self._returns.remove(tag)
         elif isinstance(tag, _Pull | _Position):
             tag.queue.open, tag.queue.asked_at = False, 0.0
             if isinstance(tag, _Pull):
@@ -234,7 +287,7 @@ class RemotingConsumer:
 
     def _pulled(self, queue: Queue, answer: Frame, now: float) -> None:
         if answer.code == codes.SUCCESS:
-            queue.ready += messages(answer.body)
+            queue.ready += messages(answer.body, with_properties=queue.topic == self._retries)
             queue.position = int(answer.fields["nextBeginOffset"])
         elif answer.code == codes.PULL_OFFSET_MOVED:
             # The broker has less than we saw, or no longer what we want: it says where to go on.
@@ -254,17 +307,21 @@ class RemotingConsumer:
             return
         queue.stored = queue.settled = queue.received = queue.position
 
-    def _commit(self, queues: list[Queue]) -> None:
+    @property
+    def _master(self) -> Line | None:
+        """The connection to it, while there is one."""
         master = self._watch.route.master
         line = self._lines.get(master) if master else None
-        if line is None or not line.connected:
+        return line if line and line.connected else None
+
+    def _commit(self, queues: list[Queue]) -> None:
+        line = self._master
+        if line is None:
             return
-        under_way = {
-            (t.queue.number, t.offset) for t in line.open.values() if isinstance(t, _Commit)
-        }
+        under_way = {(id(t.queue), t.offset) for t in line.open.values() if isinstance(t, _Commit)}
         for queue in queues:
-            if queue.settled > queue.stored and (queue.number, queue.settled) not in under_way:
-                fields = {"consumerGroup": self._group, "topic": self._topic,
+            if queue.settled > queue.stored and (id(queue), queue.settled) not in under_way:
+                fields = {"consumerGroup": self._group, "topic": queue.topic,
                           "queueId": queue.number, "commitOffset": queue.settled}  # fmt: skip
                 tag = _Commit(queue, queue.settled)
                 line.ask(tag, codes.UPDATE_CONSUMER_OFFSET, fields)

@@ -8,6 +8,8 @@ heartbeat, as through a proxy a connection says nothing, and nothing more while 
                           │ ──stored, but flush or copy late──> WEAK
                           │ ──refused──> again, in order, until sendMsgTimeout is over: REFUSED
                           │ ──no answer in time, line lost──> INDETERMINATE, or again
+
+In transactions what is answered OK is a half message, whose way goes on in `transactions`.
 """
 
 from __future__ import annotations
@@ -20,15 +22,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
-from chaos.spi import Address, Outcome, SendSink
+from chaos.spi import Address, Outcome, SendSink, Transactions
 from chaos.timing import now_ns
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.admin import servers
 from chaos_adapters.brokers.rocketmq.lines import Line, wait
-from chaos_adapters.brokers.rocketmq.remoting import LANGUAGE, VERSION, Frame, frame
+from chaos_adapters.brokers.rocketmq.remoting import LANGUAGE, OWN_QUEUE, VERSION, Frame, frame
 from chaos_adapters.brokers.rocketmq.routes import RouteWatch
 from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
 from chaos_adapters.brokers.rocketmq.topology import GROUP
+from chaos_adapters.brokers.rocketmq.transactions import PREPARED, Half, Halves
 
 _PAUSE_S = 0.05
 """How long a broker that refuses is left alone."""
@@ -36,7 +39,7 @@ _BEAT_S = 10.0
 _SILENT_S = 3.0
 """A heartbeat without an answer is sent again, on a new connection, after so long."""
 PRODUCER_GROUP = "chaos-producers"
-_BEAT = "beat"
+_BEAT, _VERDICT = "beat", "verdict"
 
 
 @dataclass(slots=True)
@@ -55,22 +58,25 @@ class Send:
 class Templates:
     """The headers of sends, of which only the number, the queue and the time vary."""
 
-    def __init__(self, topic: str, settings: ProducerSettings) -> None:
-        self._topic, self._settings = topic, settings
+    def __init__(self, topic: str, settings: ProducerSettings, half: bool = False) -> None:
+        self._topic, self._settings, self._half = topic, settings, half
         self._head = lru_cache(maxsize=100_000)(self._make)
 
     def frame(self, opaque: int, queue: int, key: bytes | None, body: bytes, born_ms: int) -> bytes:
         """SEND_MESSAGE_V2: its fields have one letter each (class SendMessageRequestHeaderV2)."""
-        return frame(self._head(key) % (opaque, queue, born_ms), body)
+        return frame(self._head(key) % (opaque, queue, born_ms, queue), body)
 
     def _make(self, key: bytes | None) -> bytes:
         properties = f"WAIT\x01{str(self._settings.waitStoreMsgOK).lower()}\x02"
+        properties += f"{OWN_QUEUE}\x01@own\x02"
+        if self._half:
+            properties += f"TRAN_MSG\x01true\x02PGROUP\x01{PRODUCER_GROUP}\x02"
         if key is not None:
             properties += f"KEYS\x01{key.decode(errors='replace')}\x02"
         fields = {
             "a": PRODUCER_GROUP, "b": self._topic, "c": "TBW102", "d": "4", "e": "@queue",
-            "f": "0", "g": "@born", "h": "0", "i": properties, "j": "0", "k": "false", "l": "0",
-            "m": "false", "n": GROUP,
+            "f": str(PREPARED if self._half else 0), "g": "@born", "h": "0", "i": properties,
+            "j": "0", "k": "false", "l": "0", "m": "false", "n": GROUP,
         }  # fmt: skip
         header = {
             "code": codes.SEND_MESSAGE_V2, "language": LANGUAGE, "version": VERSION,
@@ -78,7 +84,9 @@ class Templates:
         }  # fmt: skip
         text = json.dumps(header).encode().replace(b"%", b"%%")
         text = text.replace(b'"@opaque"', b"%d")
-        return text.replace(b"@queue", b"%d").replace(b"@born", b"%d")
+        for part in (b"@queue", b"@born", b"@own"):
+            text = text.replace(part, b"%d")
+        return text
 
 
 class RemotingProducer:
@@ -90,10 +98,13 @@ class RemotingProducer:
         topic: str,
         settings: ProducerSettings,
         sink: SendSink,
+        transactions: Transactions | None = None,
     ) -> None:
         self._sink, self._settings = sink, settings
+        self._halves = Halves(transactions) if transactions else None
+        self._closing = False
         self._watch = RouteWatch(servers(clients), topic, settings.pollNameServerInterval / 1e3)
-        self._templates = Templates(topic, settings)
+        self._templates = Templates(topic, settings, half=transactions is not None)
         self._current: Line | None = None
         self._old: list[Line] = []
         self._ready, self._beat_at, self._pause_until = False, 0.0, 0.0
@@ -133,9 +144,10 @@ class RemotingProducer:
             wait(self._lines, min(left_s, self._watch.due_s(time.monotonic()), _PAUSE_S))
 
     def close(self, timeout_s: float) -> None:
-        """Wait for open sends."""
+        """Wait for open sends, and for the end of what is stored."""
         deadline = time.monotonic() + timeout_s
-        while (self._again or self._open) and time.monotonic() < deadline:
+        self._closing = True
+        while (self._again or self._open or self._unended) and time.monotonic() < deadline:
             self.poll(0.05)
         for line in self._lines:
             line.close()
@@ -150,6 +162,10 @@ class RemotingProducer:
     def _open(self) -> int:
         lines = [*([self._current] if self._current else []), *self._old]
         return sum(tag is not _BEAT for line in lines for tag in line.open.values())
+
+    @property
+    def _unended(self) -> bool:
+        return bool(self._halves and self._halves.waiting)
 
     def _queue(self, key: bytes | None) -> int:
         queues = self._watch.route.queues
@@ -178,13 +194,17 @@ class RemotingProducer:
             self._follow()
         for line in [*([self._current] if self._current else []), *self._old]:
             for tag, answer in line.turn():
-                self._answered(tag, answer, now)
+                if tag is None:
+                    self._requested(line, answer)
+                else:
+                    self._answered(tag, answer, now)
             for tag in line.lost():
                 self._lost(tag, now, "connection lost")
             self._time_out(line, now)
         self._old = [line for line in self._old if line.open and line.connected]
         self._connect(now)
         self._send_again(now)
+        self._end(now)
 
     def _follow(self) -> None:
         """The route changed: new messages go to the master that it names."""
@@ -217,17 +237,19 @@ class RemotingProducer:
                 "producerDataSet": [{"groupName": PRODUCER_GROUP}]}  # fmt: skip
         line.ask(_BEAT, codes.HEART_BEAT, {}, json.dumps(body).encode())
 
-    def _answered(self, tag: Send | str | None, answer: Frame, now: float) -> None:
+    def _answered(self, tag: Send | Half | str, answer: Frame, now: float) -> None:
         if tag == _BEAT:
             self._ready = True
+        if isinstance(tag, Half):
+            self._ended(tag, answer, now)
         if not isinstance(tag, Send):
             return
         self._busy.discard(tag.queue)
+        if answer.code == codes.SUCCESS and self._halves:
+            self._halves.stored(tag.sequence, tag.queue, answer.fields)
+            return
         if answer.code == codes.SUCCESS:
-            sequences, queues, offsets = self._acked
-            sequences.append(tag.sequence)
-            queues.append(int(answer.fields["queueId"]))
-            offsets.append(int(answer.fields["queueOffset"]))
+            self._acknowledge(tag.sequence, tag.queue, int(answer.fields["queueOffset"]))
             return
         outcome = codes.outcome(answer.code, answer.remark)
         reason = codes.NAMES.get(answer.code, str(answer.code))
@@ -237,10 +259,56 @@ class RemotingProducer:
             if now < tag.first_s + self._settings.sendMsgTimeout / 1e3:
                 self._again.append(tag)
                 return
+        self._fail(tag, outcome, reason)
+
+    def _acknowledge(self, sequence: int, queue: int, offset: int) -> None:
+        for column, value in zip(self._acked, (sequence, queue, offset), strict=True):
+            column.append(value)
+
+    def _fail(self, tag: Send, outcome: Outcome, reason: str) -> None:
+        if self._halves:
+            self._halves.failed(tag.sequence)
         self._sink.failed(tag.sequence, tag.queue, now_ns(), outcome, reason)
 
-    def _lost(self, tag: Send | str, now: float, reason: str) -> None:
+    def _requested(self, line: Line, question: Frame) -> None:
+        if self._halves and question.code == codes.CHECK_TRANSACTION_STATE:
+            fields = self._halves.verdict(PRODUCER_GROUP, question)
+            line.ask(_VERDICT, codes.END_TRANSACTION, fields)
+
+    def _end(self, now: float) -> None:
+        """Ask for the end of half messages."""
+        line = self._usable(now)
+        if not self._halves or line is None:
+            return
+        patience_s = self._settings.sendMsgTimeout / 1e3
+        for half in list(self._halves.due(now, all_of_them=self._closing)):
+            half.first_s = half.first_s or now
+            if now >= half.first_s + patience_s:
+                self._halves.waiting.remove(half)  # the broker will ask about it
+                why = "not ended in time"
+                self._sink.failed(half.sequence, half.queue, now_ns(), Outcome.INDETERMINATE, why)
+            else:
+                half.ask_at = now + patience_s
+                line.ask(half, codes.END_TRANSACTION, half.fields(PRODUCER_GROUP))
+
+    def _ended(self, half: Half, answer: Frame, now: float) -> None:
+        """A broker answers OK when the message itself is stored, or can never be."""
+        if not self._halves or half not in self._halves.waiting:
+            return
+        if answer.code != codes.SUCCESS:
+            half.ask_at = now + _PAUSE_S
+            return
+        self._halves.waiting.remove(half)
+        if half.commit:
+            self._acknowledge(half.sequence, half.queue, -1)
+        else:
+            why = "rolled back on purpose"
+            self._sink.failed(half.sequence, half.queue, now_ns(), Outcome.ABORTED, why)
+
+    def _lost(self, tag: Send | Half | str, now: float, reason: str) -> None:
         self._watch.hurry()
+        if isinstance(tag, Half):
+            tag.ask_at = now
         if not isinstance(tag, Send):
             return
         self._busy.discard(tag.queue)
@@ -248,9 +316,7 @@ class RemotingProducer:
             tag.first_s = now
             self._again.append(tag)
         else:
-            self._sink.failed(
-                tag.sequence, tag.queue, now_ns(), Outcome.INDETERMINATE, reason
-            )  # fmt: skip
+            self._fail(tag, Outcome.INDETERMINATE, reason)
 
     def _time_out(self, line: Line, now: float) -> None:
         """Sends are open in the order in which they went out."""

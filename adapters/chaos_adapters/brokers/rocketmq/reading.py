@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from zlib import crc32
 
 from chaos.errors import ClusterError
@@ -20,6 +21,8 @@ from chaos_adapters.brokers.rocketmq.lines import Line, ask, wait
 from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
 
 GROUP = "chaos-reader"
+_DEAD = "-dlt"
+"""What the name of the stream ends with that an application puts dead letters into."""
 _BATCH = 1000
 _LOOK_S = 3.0
 _FROM_MEMORY, _SUBSCRIBED, _SUSPEND, _COMMIT = 0, 4, 2, 1
@@ -43,14 +46,24 @@ def pull_fields(
 def stored(
     clients: Mapping[str, Address], topic: str, queues: int, timeout_s: float
 ) -> Iterator[Deliveries | PartitionEnd]:
-    """See spi.Readable; of the master of this moment."""
+    """See spi.Readable; of the master of this moment. Queues of a group's dead letters have numbers
+    behind those of the topic."""
     deadline = time.monotonic() + timeout_s
     at = _await_master(clients, deadline - timeout_s / 2)
-    for found in _read(at, topic, range(queues), {}, deadline):
-        if isinstance(found, PartitionEnd):
-            yield found
-        else:
-            yield deliveries(found, now_ns())
+    buried = _dead_letter_topics(at) if topic.endswith(_DEAD) else []
+    for place, each in enumerate((topic, *buried)):
+        first, count = (queues + place - 1, 1) if place else (0, queues)
+        for found in _read(at, each, range(count), {}, deadline):
+            if isinstance(found, PartitionEnd):
+                yield replace(found, partition=first + found.partition)
+            else:
+                moved = [replace(message, queue=first + message.queue) for message in found]
+                yield deliveries(moved if first else found, now_ns())
+
+
+def _dead_letter_topics(at: Address) -> list[str]:
+    table = ask(at, codes.GET_ALL_TOPIC_CONFIG, {}, _LOOK_S).json()["topicConfigTable"]
+    return sorted(name for name in table if name.startswith("%DLQ%"))
 
 
 def deliveries(found: Sequence[Stored], received_ns: int) -> Deliveries:

@@ -113,6 +113,9 @@ class Stored:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
+OWN_QUEUE = "chaosQueue"
+"""The property in which a message says which queue it was sent to; it stays when a broker moves the
+message to another topic, to be delivered again or never."""
 _FIXED = struct.Struct(">iIIiiqqiq")
 """Size, magic, CRC of the body, queue, flag, queue offset, physical offset, system flag, born."""
 _MAGIC, _MAGIC_LONG_TOPIC = 0xDAA320A7, 0xDAA320AB

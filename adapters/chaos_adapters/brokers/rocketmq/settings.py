@@ -43,10 +43,16 @@ class ConsumerSettings:
     """How many messages to ask for at once; a broker gives no more than 32 by itself."""
     brokerSuspendMaxTimeMillis: int = 5000  # noqa: N815
     """How long a broker may hold a question until there are messages (Java: 15000)."""
+    maxReconsumeTimes: int = 16  # noqa: N815
+    """How often a message that was handed back comes again before it is dead-lettered."""
+    delayLevelWhenNextConsume: int = 0  # noqa: N815
+    """After how long it comes again: 1 is 1 s, 2 is 5 s, 3 is 10 s, ...; 0: longer each time, from
+    10 s on."""
     consumeFromWhere: str = "first"  # noqa: N815
     """Where a group without a position begins: `first` or `last`."""
 
 
+_MAY_BE_ZERO = ("retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhenNextConsume")
 _KINDS = {"int": int, "bool": bool, "str": str}
 
 
@@ -64,7 +70,7 @@ def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]
                 yield path, f"{value!r} should be of type {known[name].__name__}"
             elif (
                 isinstance(value, int)
-                and value < (0 if name.startswith("retry") else 1)
+                and value < (0 if name in _MAY_BE_ZERO else 1)
                 and (not isinstance(value, bool))
             ):
                 yield path, f"{value} is too small"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos.spi import Java, Launch, Member, Place, Port, Settings
 from chaos_adapters.brokers.rocketmq import codes, versions
@@ -21,18 +21,20 @@ CLUSTER, GROUP = "chaos", "rocketmq"
 _BROKER_PING = request(codes.GET_BROKER_CONFIG, 1, {})
 _NAMESRV_PING = request(codes.GET_BROKER_CLUSTER_INFO, 1, {})
 _CONTROLLER_PING = request(codes.CONTROLLER_GET_METADATA_INFO, 1, {})
-_RAFT_PING = bytes.fromhex("01 00 0001 01 00000001 01 00007530 0000 0000 00000000")
+_RAFT_PING = bytes.fromhex("01 01 0000 01 00000001 01 00007530 0000 0000 00000000")
 """A heartbeat of SOFABolt, version 1 (class RpcCommandEncoder), which its server answers."""
-_HA_PING = struct.pack(">qq", -1, -1)
-
+_HANDSHAKE, _LEARNER, _NOBODY = 1, 1, -1
+_HA_PING = struct.pack(">ihhq", _HANDSHAKE, 0, _LEARNER, _NOBODY)
+"""A slave's first words (class AutoSwitchHAClient): of one without a number, who copies and is
+never counted. Masters and slaves alike answer with the epochs that they know."""
 REMOTING, FAST, HA = "remoting", "fast", "ha"
 NAMESRV, CONTROLLER, RAFT = "namesrv", "controller", "raft"
 
 _BROKER_PORTS = (
     Port(REMOTING, 10911, "everyone", _BROKER_PING, everywhere=True),
     Port(FAST, 10909, "peers", _BROKER_PING, everywhere=True, tied=(REMOTING, -2)),
-    Port(HA, 10912, "peers", _HA_PING, everywhere=True),
 )
+_HA_PORT = Port(HA, 10912, "peers", _HA_PING, everywhere=True)
 _NAMESRV_PORT = Port(NAMESRV, 9876, "everyone", _NAMESRV_PING, everywhere=True)
 _CONTROLLER_PORTS = (
     Port(CONTROLLER, 9878, "everyone", _CONTROLLER_PING, everywhere=True),
@@ -108,12 +110,14 @@ class Topology:
         """`namesrv-1` and following, then `rocketmq-1` and following."""
         kinds = {NAMESRV, *([CONTROLLER] if self.controlled else [])}
         ports = (_NAMESRV_PORT, *(_CONTROLLER_PORTS if self.controlled else ()))
+        # Without controllers nothing can be asked there that does not look like a slave.
+        copying = _HA_PORT if self.controlled else replace(_HA_PORT, ping=b"")
         servers = [
             Member(f"{NAMESRV}-{number}", frozenset(kinds), ports)
             for number in range(1, self.name_servers + 1)
         ]
         brokers = [
-            Member(f"{GROUP}-{number}", frozenset({"broker"}), _BROKER_PORTS)
+            Member(f"{GROUP}-{number}", frozenset({"broker"}), (*_BROKER_PORTS, copying))
             for number in range(1, self.brokers + 1)
         ]
         return [*servers, *brokers]

@@ -1,0 +1,22 @@
+"""What the records of a run's own clients say, whatever its broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+
+def came_out(run_directory: Path) -> set[tuple[int, int]]:
+    """(producer, sequence) of all that consumers got, was stored at the end, or was
+    dead-lettered."""
+    found: set[tuple[int, int]] = set()
+    for table in ("deliveries", "stored", "dead"):
+        for path in (run_directory / "history").glob(f"*.{table}.arrow"):
+            rows: Any = pa.ipc.open_stream(path).read_all()
+            names = ("producer", "sequence", "intact")
+            for *identity, intact in zip(*(rows[name].to_pylist() for name in names), strict=True):
+                if intact:
+                    found.add((identity[0], identity[1]))
+    return found

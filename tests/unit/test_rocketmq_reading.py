@@ -1,0 +1,64 @@
+"""What a RocketMQ broker holds, read back by offset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from chaos.spi import Deliveries, PartitionEnd
+from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
+from tests.unit.rocketmq_server import Answer, Server, stored
+
+QUEUES = 2
+HELD = {("run", 1): b"one", ("run-dlt", 0): b"two", ("%DLQ%group", 0): b"three"}
+"""One message in each of these queues."""
+
+
+class Broker(Server):
+    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
+        place = fields.get("topic", ""), int(fields.get("queueId", 0))
+        if code == codes.GET_BROKER_CLUSTER_INFO:
+            table = {"rocketmq": {"brokerAddrs": {"0": str(self.address)}}}
+            return codes.SUCCESS, {}, json.dumps({"brokerAddrTable": table}).encode()
+        if code == codes.GET_ALL_TOPIC_CONFIG:
+            topics: dict[str, object] = {topic: {} for topic, _ in HELD}
+            return codes.SUCCESS, {}, json.dumps({"topicConfigTable": topics}).encode()
+        if code == codes.GET_MIN_OFFSET:
+            return codes.SUCCESS, {"offset": "0"}, b""
+        if code == codes.GET_MAX_OFFSET:
+            return codes.SUCCESS, {"offset": str(int(place in HELD))}, b""
+        assert code == codes.PULL_MESSAGE
+        return codes.SUCCESS, {"nextBeginOffset": "1"}, stored(HELD[place], place[1])
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    found = Broker()
+    yield found
+    found.close()
+
+
+def read(broker: Broker, name: str) -> tuple[dict[int, bytes], dict[int, int]]:
+    """The bodies by partition, and how far each was read."""
+    bodies, ends = {}, {}
+    stream, clients = Topic(partitions=QUEUES, name=name), {"namesrv-1": broker.address}
+    for found in Rocketmq().stored(clients, stream, 10):
+        if isinstance(found, Deliveries):
+            bodies.update(zip(found.partitions, found.bodies, strict=True))
+        else:
+            assert isinstance(found, PartitionEnd)
+            assert found.read == found.end
+            ends[found.partition] = found.end
+    return bodies, ends
+
+
+def test_a_stream_is_its_topic(broker: Broker) -> None:
+    """Every queue with its end, those too that hold nothing; nothing of other topics."""
+    assert read(broker, "run") == ({1: b"one"}, {0: 0, 1: 1})
+
+
+def test_dead_letters_are_what_the_application_and_the_broker_put_there(broker: Broker) -> None:
+    """The queue of the group's dead letters has a number behind those of the topic."""
+    assert read(broker, "run-dlt") == ({0: b"two", 2: b"three"}, {0: 1, 1: 0, 2: 1})

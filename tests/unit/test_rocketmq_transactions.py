@@ -1,0 +1,140 @@
+"""RocketMQ's producer in transactions, against a broker that keeps half messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from chaos.spi import NUMBER_AT, Numbers, Outcome, Transactions
+from chaos.timing import wait_until
+from chaos_adapters.brokers.rocketmq import Rocketmq, codes
+from chaos_adapters.brokers.rocketmq.producer import RemotingProducer
+from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
+from tests.unit.rocketmq_server import Answer, Server, stored
+
+COMMIT, ROLLBACK = "8", "12"
+
+
+class Broker(Server):
+    """Stores a half message at its number in the queue and 100 times that in the log. `mute`: it
+    answers no question for an end with success."""
+
+    def __init__(self) -> None:
+        self.halves = 0
+        self.ends: list[Mapping[str, str]] = []
+        self.mute = False
+        super().__init__()
+
+    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
+        if code == codes.SEND_MESSAGE_V2:
+            assert fields["f"] == "4"
+            assert "TRAN_MSG\x01true\x02" in fields["i"]
+            place, self.halves = self.halves, self.halves + 1
+            told = f"7F00000100002A9F{place * 100:016X}"
+            answer = {"msgId": told, "queueId": fields["e"], "queueOffset": str(place)}
+            return codes.SUCCESS, answer, b""
+        assert code == codes.END_TRANSACTION
+        self.ends.append(fields)
+        return codes.SYSTEM_ERROR if self.mute else codes.SUCCESS, {}, b""
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.outcomes: dict[int, Outcome] = {}
+
+    def acknowledged(
+        self, sequences: Numbers, partitions: Numbers, offsets: Numbers, done_ns: int
+    ) -> None:
+        self.outcomes.update((int(number), Outcome.OK) for number in sequences)
+
+    def failed(
+        self, sequence: int, partition: int, done_ns: int, outcome: Outcome, reason: str
+    ) -> None:
+        self.outcomes[sequence] = outcome
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    found = Broker()
+    yield found
+    found.close()
+
+
+def producer_of(broker: Broker, sink: Sink, **settings: int) -> RemotingProducer:
+    chosen = ProducerSettings(**settings)  # type: ignore[arg-type]
+    plan = Transactions(messages=2, abort=0.5)
+    return RemotingProducer({"namesrv-1": broker.address}, "topic", chosen, sink, plan)
+
+
+def body(number: int) -> bytes:
+    return bytes(NUMBER_AT) + number.to_bytes(8, "little")
+
+
+def sent(producer: RemotingProducer, first: int, count: int) -> None:
+    def done() -> bool:
+        nonlocal first, count
+        producer.poll(0.01)
+        taken = producer.send(first, [None] * count, [body(first + n) for n in range(count)])
+        first, count = first + taken, count - taken
+        return not count
+
+    wait_until(done, "the messages to be taken", 10)
+
+
+def test_each_transaction_is_ended_when_it_is_whole(broker: Broker) -> None:
+    """And each message told by how it ended; what is left over is ended at the close."""
+    sink = Sink()
+    producer = producer_of(broker, sink)
+    sent(producer, 0, 5)
+
+    def told(count: int) -> bool:
+        producer.poll(0.01)
+        return len(sink.outcomes) == count
+
+    wait_until(lambda: told(4), "two transactions to end", 10)
+    assert [sink.outcomes[n] for n in range(4)] == [
+        Outcome.OK, Outcome.OK, Outcome.ABORTED, Outcome.ABORTED,
+    ]  # fmt: skip
+    found = [(end["tranStateTableOffset"], end["commitLogOffset"]) for end in broker.ends]
+    assert found == [(str(n), str(n * 100)) for n in range(4)]
+    assert [end["commitOrRollback"] for end in broker.ends] == [COMMIT, COMMIT, ROLLBACK, ROLLBACK]
+    assert {end["fromTransactionCheck"] for end in broker.ends} == {"false"}
+    producer.close(10)
+    assert sink.outcomes[4] is Outcome.OK
+
+
+def test_what_cannot_be_ended_is_of_unknown_fate(broker: Broker) -> None:
+    """It was asked for again and again, until `sendMsgTimeout` was over."""
+    broker.mute, sink = True, Sink()
+    producer = producer_of(broker, sink, sendMsgTimeout=300)
+    sent(producer, 0, 2)
+    producer.close(10)
+    assert sink.outcomes == {0: Outcome.INDETERMINATE, 1: Outcome.INDETERMINATE}
+    assert len(broker.ends) > 2
+
+
+@pytest.mark.parametrize(("number", "wanted"), [(1, COMMIT), (2, ROLLBACK), (3, ROLLBACK)])
+def test_a_broker_is_told_what_was_decided(broker: Broker, number: int, wanted: str) -> None:
+    """About messages of others of the group too, who decide by the same plan."""
+    sink = Sink()
+    producer = producer_of(broker, sink)
+    sent(producer, 0, 1)
+    where = {"tranStateTableOffset": "77", "commitLogOffset": "88"}
+    broker.ask(codes.CHECK_TRANSACTION_STATE, where, stored(body(number), physical=88))
+
+    def answered() -> bool:
+        producer.poll(0.01)
+        return bool(broker.ends)
+
+    wait_until(answered, "the answer", 10)
+    (end,) = broker.ends
+    assert (end["commitOrRollback"], end["fromTransactionCheck"]) == (wanted, "true")
+    assert (end["tranStateTableOffset"], end["commitLogOffset"]) == ("77", "88")
+    producer.close(10)
+
+
+def test_messages_in_transactions_are_not_sent_one_by_one() -> None:
+    """With `orderly` the second of a queue would wait for the end of the first for ever."""
+    assert Rocketmq().transaction_problems({"orderly": True})
+    assert not Rocketmq().transaction_problems({})
