@@ -735,17 +735,17 @@ class FakeRig:
 
 SAMPLES = {
     "target": "fake-1,fake-2", "target | null": "fake-1,fake-2",
-    "duration": "100ms", "size": "64MiB", "rate": "10/s", "settings": {}, "int": 1,
+    "duration": "100ms", "size": "64KiB", "heap": "64MiB", "rate": "10/s", "settings": {}, "int": 1,
     "client": "fake-1,fake-2", "producer": "fake-1,fake-2", "consumer": "fake-1,fake-2",
     "float": 0.5, "bool": False, "str": "text",
 }  # fmt: skip
-"""A value for a required field, by the type that `chaos.plugin` tells people."""
+"""A value for a required field, by its name or by the type that `chaos.plugin` tells people."""
 
 
 def sample(cls: type[Any], **given: object) -> Any:
     """A plug-in whose required fields, whichever they are, have some right value."""
     values = {
-        each.key: SAMPLES.get(each.type, each.type.partition(" | ")[0])
+        each.key: SAMPLES.get(each.key, SAMPLES.get(each.type, each.type.partition(" | ")[0]))
         for each in shape(cls).parameters()
         if each.default is None or each.key in shape(cls).target_keys
     }

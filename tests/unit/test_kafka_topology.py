@@ -172,7 +172,7 @@ def test_a_launch_formats_the_storage_first_and_starts_with_the_same_files() -> 
     assert program.lock == prepare.lock
     assert program.lock.endswith("kafka-4.1.1.lock")
     assert any("/config/kafka-2/log4j2.properties" in option for option in program.options)
-    assert set(launch.files) == {"server.properties", "log4j2.properties"}
+    assert set(launch.files) == {"server.properties", "log4j2.properties", "java.options"}
     assert launch.environment["CLUSTER_ID"] == identity
 
 

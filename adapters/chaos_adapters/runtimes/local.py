@@ -3,8 +3,7 @@
     DIRECTORY/<node>/config/...      what the broker's Launch asked for
                      data/           its data
                      log             standard output and error, over all starts
-                     process.json    pid and start time of the process now, how to start it, and
-                             whether it was told to end
+                     process.json    its pid, start time and program, and whether it is to end
 
 A process is known again by its pid *and* start time, and by the cluster's id in its environment, so
 that one whose pid was reused is never touched.
