@@ -59,7 +59,8 @@ def _wanted(anomalies: Iterable[Anomaly]) -> Wanted:
     keys = {_key(vars(anomaly)) for anomaly in anomalies}
     return Wanted(
         frozenset((producer, sequence) for producer, sequence, *_ in keys if producer >= 0),
-        frozenset((partition, offset) for producer, _, partition, offset in keys if producer < 0),
+        # What is about a partition as a whole, or a queue without offsets, is about no record.
+        frozenset((p, offset) for producer, _, p, offset in keys if producer < 0 <= offset),
     )
 
 

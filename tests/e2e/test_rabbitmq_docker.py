@@ -44,6 +44,7 @@ def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: s
 
 @pytest.mark.parametrize("experiment", [
     "mirrored-broker-down", "rolling-restart", "dead-letter", "power-loss-one",
+    "partition-pause-minority",
 ])  # fmt: skip
 def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, and what was confirmed came out, by the records as well."""
@@ -68,3 +69,19 @@ def test_one_full_disk_blocks_all_publishers_and_the_run_shows_it(run: Run) -> N
     }
     assert ran.figure("availability", "blocked by the broker") == 3
     assert ran.figure("availability", "longest block") > 10
+
+
+def test_both_sides_of_a_partition_confirm_and_the_smaller_one_is_thrown_away(run: Run) -> None:
+    """FAIL twice, with autoheal to blame: the messages that are nowhere, and two leaders that both
+    confirmed."""
+    ran = run("rabbitmq/unsafe/partition-autoheal.yaml", *DOCKER)
+    assert ran.code == 1, ran.output
+    missing = acknowledged(ran.directory) - came_out(ran.directory)
+    assert missing, "nothing was lost: the experiment shows nothing"
+    assert ran.evidence("lost") == missing
+    assert {producer for producer, _ in missing} == {2}, "it is connected to the side that loses"
+    failed = [each for each in ran.verdict["questions"] if each["verdict"] == "FAIL"]
+    assert {(each["name"], each["label"]) for each in failed} == {
+        ("loss", "unsafe setting"), ("divergence", "unsafe setting"),
+    }  # fmt: skip
+    assert any(view.get("rivals") for view in ran.events("view"))

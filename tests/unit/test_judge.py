@@ -272,6 +272,27 @@ def test_unfound_anomaly(tmp_path: Path) -> None:
     assert (row.partition, row.outcome, row.leader, row.note) == (None, None, None, "why")
 
 
+def test_what_is_about_a_partition_is_about_none_of_its_records(tmp_path: Path) -> None:
+    """Of queues all records are without an offset; none of them is the evidence of such a row."""
+
+    class Naming(Crashing):
+        def finish(self, state: int, facts: Facts) -> Finding:
+            return Finding(Verdict.FAIL, "x", anomalies=(Anomaly("odd", -1, -1, 0, note="why"),))
+
+    history = good()
+    for copy in history.deliveries:
+        copy.offset = -1
+    document = judge(history.write(tmp_path), {"odd": Naming("nowhere")}, [])
+    (row,) = answered(document, "odd").evidence
+    assert (row.partition, row.offset, row.received, row.key, row.note) == (
+        0,
+        None,
+        (),
+        None,
+        "why",
+    )
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     change=st.sampled_from(["lose", "skip", "store twice", "deliver twice", "refuse", "damage"]),
