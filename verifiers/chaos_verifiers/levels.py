@@ -120,7 +120,8 @@ class Served:
     def behind(self, low: int, high: int) -> NDArray[np.int64]:
         """Messages acknowledged and not reached by consumers at the end of each bucket."""
         acked, delivered = self.acked, self.delivered
-        first = min(acked.first, delivered.first, low) if len(delivered.rows) else low
+        # A side without offsets, such as what was sent in transactions of RocketMQ, has no start.
+        first = min([low, *(side.first for side in (acked, delivered) if len(side.rows))])
         a, d = (
             np.maximum.accumulate(side.between(first, high), axis=0) for side in (acked, delivered)
         )

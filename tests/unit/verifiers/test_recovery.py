@@ -195,3 +195,14 @@ def test_work_from_before_the_baseline_makes_no_higher_rate() -> None:
     finding = answer(Recovery(), history)
     assert figure(finding, "throughput before the first fault") == pytest.approx(50, abs=1)
     assert figure(finding, "throughput after") == 0.0
+
+
+def test_acknowledgements_without_offsets_tell_of_no_backlog() -> None:
+    """As of RocketMQ's transactions, whose deliveries have offsets: the rest is told as before, and
+    without a search from 1970 on, for which there is no memory."""
+    history = hit(out_s=17.0)
+    wanted = after_heal(answer(Recovery(), history))
+    wanted.pop("backlog")
+    for send in history.sends:
+        send.offset = -1
+    assert after_heal(answer(Recovery(), history)) == wanted
