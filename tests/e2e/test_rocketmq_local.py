@@ -37,3 +37,12 @@ def test_asynchronous_replication_loses_what_the_verdict_names(run: Run) -> None
     loss = next(each for each in ran.verdict["questions"] if each["name"] == "loss")
     assert (loss["verdict"], loss["label"]) == ("FAIL", "unsafe setting")
     assert any("allAckInSyncStateSet" in caveat["setting"] for caveat in loss["caveats"])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("experiment", ["slave-down"])
+def test_safe_experiments_pass(run: Run, experiment: str) -> None:
+    """PASS, and what was acknowledged came out."""
+    ran = run(f"rocketmq/{experiment}.yaml", *LOCAL)
+    assert ran.code == 0, ran.output
+    assert acknowledged(ran.directory) <= came_out(ran.directory)

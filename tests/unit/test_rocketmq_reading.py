@@ -17,6 +17,8 @@ HELD = {("run", 1): b"one", ("run-dlt", 0): b"two", ("%DLQ%group", 0): b"three"}
 
 
 class Broker(Server):
+    """Knows no topic when it is pulled from for the first time."""
+
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
         place = fields.get("topic", ""), int(fields.get("queueId", 0))
         if code == codes.GET_BROKER_CLUSTER_INFO:
@@ -30,6 +32,8 @@ class Broker(Server):
         if code == codes.GET_MAX_OFFSET:
             return codes.SUCCESS, {"offset": str(int(place in HELD))}, b""
         assert code == codes.PULL_MESSAGE
+        if self.asked[code] == 1:
+            return codes.TOPIC_NOT_EXIST, {}, b""
         return codes.SUCCESS, {"nextBeginOffset": "1"}, stored(HELD[place], place[1])
 
 
@@ -55,7 +59,8 @@ def read(broker: Broker, name: str) -> tuple[dict[int, bytes], dict[int, int]]:
 
 
 def test_a_stream_is_its_topic(broker: Broker) -> None:
-    """Every queue with its end, those too that hold nothing; nothing of other topics."""
+    """Every queue with its end, those too that hold nothing; nothing of other topics. A slave knows
+    none for a moment, each time that it copies its master's list of them."""
     assert read(broker, "run") == ({1: b"one"}, {0: 0, 1: 1})
 
 

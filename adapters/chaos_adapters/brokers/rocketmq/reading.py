@@ -28,7 +28,10 @@ _LOOK_S = 3.0
 _FROM_MEMORY, _SUBSCRIBED, _SUSPEND, _COMMIT = 0, 4, 2, 1
 _ANSWERS = (
     codes.SUCCESS, codes.PULL_NOT_FOUND, codes.PULL_RETRY_IMMEDIATELY, codes.PULL_OFFSET_MOVED,
+    codes.TOPIC_NOT_EXIST, codes.SUBSCRIPTION_GROUP_NOT_EXIST,
 )  # fmt: skip
+"""What is worth asking again, or good. A slave that copies its master's lists of topics and groups
+deletes all that it has first: for a moment it knows none."""
 
 
 def pull_fields(
