@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.e2e.kafka_reader import acknowledged
 from tests.e2e.records import came_out
 from tests.e2e.tools import Run, needs_docker
 
-# All of them are `full` until they were seen to pass on a machine that is not busy.
-pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(500), needs_docker]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(500), needs_docker]
 DOCKER = ("--runtime", "docker", "--keep")
 
 
+def full(*values: str) -> Any:
+    """One that is left to `scripts/test --full`."""
+    return pytest.param(*values, marks=pytest.mark.full)
+
+
+@pytest.mark.full
 def test_a_quorum_queue_survives_its_leader(run: Run) -> None:
     """PASS, another node leads while it is dead, and what was confirmed came out."""
     ran = run("rabbitmq/broker-down.yaml", *DOCKER)
@@ -26,8 +33,8 @@ def test_a_quorum_queue_survives_its_leader(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("experiment", "blamed"), [
-    ("auto-ack", "auto_ack"), ("streams-on-one-channel", "queues=3"),
-    ("transient-power-loss", "persistent=false"),
+    ("auto-ack", "auto_ack"),
+    full("streams-on-one-channel", "queues=3"), full("transient-power-loss", "persistent=false"),
 ])  # fmt: skip
 def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: str) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the setting is
@@ -43,8 +50,8 @@ def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: s
 
 
 @pytest.mark.parametrize("experiment", [
-    "mirrored-broker-down", "rolling-restart", "dead-letter", "power-loss-one",
-    "partition-pause-minority",
+    "mirrored-broker-down", full("rolling-restart"), full("dead-letter"), full("power-loss-one"),
+    full("partition-pause-minority"),
 ])  # fmt: skip
 def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, and what was confirmed came out, by the records as well."""
@@ -54,6 +61,7 @@ def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
+@pytest.mark.full
 def test_one_full_disk_blocks_all_publishers_and_the_run_shows_it(run: Run) -> None:
     """The node with the full disk has the alarm, all three producers are told, and the verdict has
     the time; both are over when the run is."""
@@ -71,6 +79,7 @@ def test_one_full_disk_blocks_all_publishers_and_the_run_shows_it(run: Run) -> N
     assert ran.figure("availability", "longest block") > 10
 
 
+@pytest.mark.full
 def test_both_sides_of_a_partition_confirm_and_the_smaller_one_is_thrown_away(run: Run) -> None:
     """FAIL twice, with autoheal to blame: the messages that are nowhere, and two leaders that both
     confirmed."""

@@ -120,7 +120,7 @@ class Served:
     def behind(self, low: int, high: int) -> NDArray[np.int64]:
         """Messages acknowledged and not reached by consumers at the end of each bucket."""
         acked, delivered = self.acked, self.delivered
-        # One side may have told no offset at all, as confirms of RabbitMQ's streams and of RocketMQ's
+        # One side may have told no offset at all, as confirms of RabbitMQ streams and RocketMQ
         # transactions do.
         first = min([low, *(side.first for side in (acked, delivered) if len(side.rows))])
         a, d = (
