@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -109,10 +110,15 @@ class DockerLink:
                 self._server.add(proxy, f"{name}.{each}", kind, each, attributes)
 
     def lift(self, name: str) -> None:
-        """From every port of the link."""
-        for _, proxy, _ in self.routes:
+        """From every port of the link, at once: each may take a second or two."""
+
+        def lift_from(proxy: str) -> None:
             for stream in _STREAMS:
                 self._server.remove(proxy, f"{name}.{stream}")
+
+        with ThreadPoolExecutor(len(self.routes)) as pool:
+            for done in [pool.submit(lift_from, proxy) for _, proxy, _ in self.routes]:
+                done.result()
 
     def imposed(self) -> frozenset[str]:
         """What is on all its ports together."""
