@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,15 +13,15 @@ from chaos.errors import ClusterError
 from chaos.experiment import Consumers
 from chaos.experiment.checks import hand_back_flaws
 from chaos.experiment.records import Load
-from chaos.spi import Outcome, View
-from chaos_adapters.brokers.rabbitmq import Rabbitmq
+from chaos.spi import Address, Outcome, View
+from chaos_adapters.brokers.rabbitmq import Rabbitmq, admin
 from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer, _Message
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
 from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 from chaos_adapters.brokers.rabbitmq.tales import Queue, Tale, against, backlog, view
-from chaos_adapters.brokers.rabbitmq.topology import cookie
+from chaos_adapters.brokers.rabbitmq.topology import MANAGEMENT, cookie
 from chaos_adapters.runtimes.local import Local
 
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
@@ -210,7 +212,7 @@ class _Answers:
     def __init__(self, answer: list[dict[str, object]]) -> None:
         self.answer, self.asked = answer, ""
 
-    def get(self, path: str, timeout_s: float) -> list[dict[str, object]]:
+    def listed(self, path: str, timeout_s: float) -> list[dict[str, object]]:
         self.asked = path
         return self.answer
 
@@ -252,3 +254,29 @@ def test_streams_on_one_channel_are_safe_from_4_0_on(
     stream = Queues(kind=Kind.STREAM, queues=queues)
     found = {each.setting for each in Rabbitmq(version=version).caveats(stream, {}, {})}
     assert (f"queues={queues}" in found) is named
+
+
+class _Starting(BaseHTTPRequestHandler):
+    """A node that listens already and has no management yet."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *args: Any) -> None:
+        """Says nothing."""
+
+
+def test_a_node_whose_management_is_not_there_yet_does_not_serve() -> None:
+    """It answers 404 to everything for a moment; what it does not know of is not nothing."""
+    with HTTPServer(("127.0.0.1", 0), _Starting) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_port
+        clients = {"rabbitmq-1": Address("127.0.0.1", 1, ((MANAGEMENT, port),))}
+        try:
+            assert "rabbitmq-1 does not serve yet" in admin.missing(clients, 2)
+            with pytest.raises(ClusterError, match="does not know of queues"):
+                admin.reset(clients, 2)
+            with pytest.raises(ClusterError, match="does not know of nodes"):
+                admin.memory_alarms(clients, 2)
+        finally:
+            server.shutdown()

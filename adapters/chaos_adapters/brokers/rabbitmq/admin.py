@@ -29,7 +29,7 @@ def missing(clients: Mapping[str, Address], timeout_s: float) -> str:
     for name, address in clients.items():
         with closing(Api(name, address)) as api:
             try:
-                nodes = api.get("nodes?columns=name,running,partitions", timeout_s)
+                nodes = api.listed("nodes?columns=name,running,partitions", timeout_s)
             except ClusterError as error:
                 return f"{name} does not serve yet: {error}"
         running = {short_name(node["name"]) for node in nodes if node["running"]}
@@ -79,7 +79,7 @@ def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
         def clean() -> bool:
             found = 0
             for what in ("queues", "policies"):
-                things = api.get(f"{what}/{VHOST}?columns=name", _ASK_S) or []
+                things = api.listed(f"{what}/{VHOST}?columns=name", _ASK_S)
                 found += len(things)
                 for thing in things:
                     api.delete(f"{what}/{VHOST}/{quote(thing['name'])}", _ASK_S)
@@ -136,7 +136,7 @@ def memory_alarms(clients: Mapping[str, Address], timeout_s: float) -> Sequence[
     for name, address in clients.items():
         with closing(Api(name, address)) as api:
             try:
-                nodes = api.get("nodes?columns=name,running,mem_alarm", timeout_s) or []
+                nodes = api.listed("nodes?columns=name,running,mem_alarm", timeout_s)
             except ClusterError as error:
                 failed = error
             else:

@@ -35,6 +35,14 @@ class Api:
         """The answer; None: there is no such thing."""
         return self._ask("GET", path, None, timeout_s)
 
+    def listed(self, path: str, timeout_s: float) -> list[Any]:
+        """The answer, a list that is always there, but for the moments in which a node that starts
+        knows nothing of its management yet."""
+        found = self.get(path, timeout_s)
+        if not isinstance(found, list):
+            raise ClusterError(f"{self.node} does not know of {path} yet")
+        return found
+
     def put(self, path: str, body: Any, timeout_s: float) -> None:  # noqa: ANN401
         """Create or replace."""
         self._ask("PUT", path, body, timeout_s)

@@ -45,10 +45,10 @@ class Tale:
 def told(api: Api, stream: Queues, nodes: Sequence[str], timeout_s: float) -> Tale:
     """Ask one node. Raises ClusterError."""
     columns = "name,running,partitions,mem_alarm,disk_free_alarm"
-    heard = api.get(f"nodes?columns={columns}", timeout_s) or []
+    heard = api.listed(f"nodes?columns={columns}", timeout_s)
     # With totals each queue's own process is asked, which may be on a node that does not answer,
     # and knows the mirrors that were in sync when it began.
-    listed = api.get(f"queues/{VHOST}?disable_stats=true", timeout_s) or []
+    listed = api.listed(f"queues/{VHOST}?disable_stats=true", timeout_s)
     numbers = {name: number for number, name in enumerate(stream.names)}
     own = {numbers[each["name"]]: each for each in listed if each["name"] in numbers}
     running = tuple(sorted(short_name(node["name"]) for node in heard if node["running"]))
@@ -65,7 +65,7 @@ def backlog(api: Api, stream: Queues, timeout_s: float) -> Mapping[int, int]:
     """How many messages each queue holds, by number, as its own process says. Raises ClusterError,
     also when a queue cannot be asked."""
     path = f"queues/{VHOST}?disable_stats=true&enable_queue_totals=true"
-    held = {each["name"]: each.get("messages") for each in api.get(path, timeout_s) or []}
+    held = {each["name"]: each.get("messages") for each in api.listed(path, timeout_s)}
     counts = [held.get(name) for name in stream.names]
     if not all(isinstance(count, int) for count in counts):
         raise ClusterError(f"{api.node} does not know what all queues of {stream.name} hold")
