@@ -73,6 +73,7 @@ KAFKA: Steps = {
     "disk.readonly": {"target": "kafka-3"},
     "disk.slow_sync": {"target": "kafka-2"},
     "disk.throttle": {"target": "kafka-1"},
+    "memory.alarm": {"target": "kafka-2"},
     "memory.exhaust": {"target": "kafka-3"},
     "memory.squeeze": {"target": "kafka-1", "heap": "72MiB"},
     "network.bandwidth": {"target": "kafka-2", "bytes_per_s": "100kB"},
