@@ -257,10 +257,10 @@ def test_a_server_that_is_busy_holds_up_nobody_else(fake: Fake) -> None:
             slow = [
                 pool.submit(fake.server_at.remove, name, "x") for name in ("a.inner", "b.inner")
             ]
-            wait_until(lambda: len(fake.asked) == 2, "both to be asked", 3)
+            wait_until(lambda: len(fake.asked) == 2, "both to be asked", 10)
             assert other.server_at.toxics("a.inner") == {}
             fake.hangs.set()
-            assert [each.result(3) for each in slow] == [None, None]
+            assert [each.result(10) for each in slow] == [None, None]
     finally:
         fake.hangs.set()
         other.end()
