@@ -7,6 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from tests.e2e.kafka_reader import acknowledged
+from tests.e2e.tools import Ran
+
 
 def came_out(run_directory: Path) -> set[tuple[int, int]]:
     """(producer, sequence) of all that consumers got, was stored at the end, or was
@@ -20,3 +23,12 @@ def came_out(run_directory: Path) -> set[tuple[int, int]]:
                 if intact:
                     found.add((identity[0], identity[1]))
     return found
+
+
+def lost_as_named(ran: Ran) -> set[tuple[int, int]]:
+    """(producer, sequence) of all that was acknowledged and came out nowhere: some, and exactly
+    those that the verdict calls lost."""
+    missing = acknowledged(ran.directory) - came_out(ran.directory)
+    assert missing, "nothing was lost: the experiment shows nothing"
+    assert ran.evidence("lost") == missing
+    return missing
