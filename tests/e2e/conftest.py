@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.tools import Ran, Run, chaos
+from tests.e2e.tools import Labelled, Ran, Run, chaos, labelled, why_no_docker
 
 
 @pytest.fixture
@@ -23,6 +23,13 @@ def run(tmp_path: Path) -> Run:
         return Ran(done.returncode, output, directories[-1])
 
     return run_it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def others() -> Labelled:
+    """What of others was there before the first test: a cluster that somebody keeps, or what a
+    daemon that ended in the middle left."""
+    return {} if why_no_docker() else labelled()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,24 +11,21 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kafka_reader import acknowledged, stored
-from tests.e2e.tools import CHAOS, ROOT, Run, chaos, needs_docker, within
+from tests.e2e.tools import (
+    CHAOS,
+    ROOT,
+    Labelled,
+    Run,
+    chaos,
+    docker,
+    labelled,
+    needs_docker,
+    within,
+)
 from tests.e2e.unsafe import assert_named_exactly
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(500), needs_docker]
 DOCKER = ("--runtime", "docker", "--keep")
-
-
-def docker(*arguments: str) -> str:
-    """Standard output of the docker client."""
-    return subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-
-
-def ours(kind: str) -> list[str]:
-    """Containers, networks or volumes with our label."""
-    listing = ["ps", "--all"] if kind == "container" else [kind, "ls"]
-    return docker(*listing, "--quiet", "--filter", "label=mqchaos.cluster").split()
 
 
 def test_safe_settings_survive_a_cut_off_leader(run: Run) -> None:
@@ -48,9 +45,9 @@ def test_acks_1_loses_exactly_what_the_verdict_names(run: Run) -> None:
     assert_named_exactly(run("kafka/unsafe/acks-1.yaml", *DOCKER))
 
 
-def test_everything_published_is_on_loopback() -> None:
+def test_everything_published_is_on_loopback(others: Labelled) -> None:
     """No port of ours can be reached from another machine."""
-    containers = ours("container")
+    containers = labelled()["container"] - others["container"]
     assert containers, "the cluster of the tests before is not there"
     for container in containers:
         (about,) = json.loads(docker("inspect", container))
@@ -58,7 +55,9 @@ def test_everything_published_is_on_loopback() -> None:
             assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or [])
 
 
-def test_kill_9_of_the_tool_during_a_partition_leaves_no_cut_link(tmp_path: Path) -> None:
+def test_kill_9_of_the_tool_during_a_partition_leaves_no_cut_link(
+    tmp_path: Path, others: Labelled
+) -> None:
     """The reaper lifts every toxic within ten seconds; the kept cluster goes on."""
     runs = tmp_path / "runs"
     tool = subprocess.Popen(
@@ -73,16 +72,14 @@ def test_kill_9_of_the_tool_during_a_partition_leaves_no_cut_link(tmp_path: Path
         tool.wait(10)
     within(10, "the reaper's work", lambda: not _toxics())
     within(60, "a healed cluster", lambda: chaos("heal").returncode == 0)
-    assert ours("container")
+    assert labelled()["container"] - others["container"]
 
 
-def test_down_leaves_nothing() -> None:
-    """No container, network or volume with our label is left."""
+def test_down_leaves_nothing(others: Labelled) -> None:
+    """No container, network or volume with our label is left, and none of others is gone."""
     done = chaos("down")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not ours("container")
-    assert not ours("network")
-    assert not ours("volume")
+    assert labelled() == others
 
 
 @pytest.mark.full

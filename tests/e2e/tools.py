@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,24 @@ def within(timeout_s: float, what: str, look: Callable[[], object]) -> None:
     while not look():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
         time.sleep(0.1)  # bounded by the deadline above
+
+
+def docker(*arguments: str) -> str:
+    """Standard output of the docker client."""
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+Labelled = Mapping[str, set[str]]
+
+
+def labelled() -> Labelled:
+    """Containers, networks and volumes with our label, of whoever uses this machine."""
+    listings = {"container": ("ps", "--all"), "network": ("network", "ls"),
+                "volume": ("volume", "ls")}  # fmt: skip
+    mark = ("--quiet", "--filter", "label=mqchaos.cluster")
+    return {kind: set(docker(*listing, *mark).split()) for kind, listing in listings.items()}
 
 
 def why_no_docker() -> str:
