@@ -2,7 +2,8 @@
 
     $CHAOS_HOME/clusters/<id>/state.json    what it is: runtime, broker, whether it is to be kept
                               undo.jsonl    what faults have to be undone (chaos.undo)
-                              lock          held (flock) by whoever uses the cluster now
+                              lock          held (flock) by whoever uses the cluster now, whose
+                                            process it names
                               runtime/      whatever the runtime keeps there
 
 The kernel gives the lock back when its holder dies, however it dies: a cluster whose lock is free
@@ -18,6 +19,7 @@ import os
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -141,7 +143,18 @@ def lock(directory: Path, timeout_s: float = 0) -> int | None:
                 return None
             time.sleep(0.05)
         else:
+            with suppress(OSError):  # a disk that is full hides its name only
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             return descriptor
+
+
+def holder(directory: Path) -> int | None:
+    """The process that locked a cluster last; None where nobody did."""
+    try:
+        return int((directory / "lock").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def unlock(descriptor: int) -> None:

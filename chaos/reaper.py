@@ -16,6 +16,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from chaos.clusters import open_store, read_state
 from chaos.errors import ChaosError, ClusterError
 from chaos.heal import clean_up
@@ -64,6 +66,14 @@ class Reaper:
         self._process.wait(10)
         if self._process.stdin:
             self._process.stdin.close()
+
+
+def is_one(pid: int) -> bool:
+    """Whether this process is somebody's reaper."""
+    try:
+        return "chaos.reaper" in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
 
 
 def main(directory: Path) -> int:

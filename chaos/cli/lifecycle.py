@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from chaos import clusters, residue
+from chaos import clusters, reaper, residue
 from chaos.cli.codes import worst
 from chaos.cli.paths import find_experiment
 from chaos.cli.stopping import supervised
@@ -99,6 +99,16 @@ def _heal(store: Store) -> int:
         store.release()
 
 
+def _after_reaper(directory: Path) -> Store | None:
+    """The cluster, when the reaper of a dead run is done with it; None where no reaper has it, or
+    where it removed it."""
+    pid = clusters.holder(directory)
+    if pid is None or not reaper.is_one(pid):
+        return None
+    _say(f"cluster {directory.name}: the reaper of a dead run heals it; waiting for it")
+    return clusters.open_store(directory, reaper.HEAL_WITHIN_S)
+
+
 def _say(text: str) -> None:
     Screen().say(text)
 
@@ -144,7 +154,7 @@ class _Machine:
         if clusters.read_state(directory) is None:
             if not residue.being_made(directory):
                 residue.wipe(directory.name, directory, _say)
-        elif store := clusters.open_store(directory):
+        elif store := clusters.open_store(directory) or _after_reaper(directory):
             act(store)
-        else:
+        elif directory.is_dir():
             _say(f"cluster {directory.name} is used by a run now; it is left alone")

@@ -26,7 +26,7 @@ from tests.e2e.tools import CHAOS, ROOT, needs_docker, within
 pytestmark = [pytest.mark.full, pytest.mark.docker, pytest.mark.timeout(1800), needs_docker]
 IMAGES = ("CHAOS_KAFKA_IMAGE", "CHAOS_TOXIPROXY_IMAGE", "CHAOS_AGENT_IMAGE")
 FAULTS = [
-    {"fault": "network.latency", "target": "kafka-1", "delay": "50ms"},
+    {"fault": "network.latency", "target": "kafka-1", "delay": "50ms", "from": "clients"},
     {"fault": "network.loss", "target": "kafka-2", "share": 0.2},
     {"fault": "cpu.limit", "target": "kafka-1", "cores": 0.3},
     {"fault": "process.pause", "target": "kafka-3"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,6 +166,35 @@ def test_down_removes_all_that_nobody_uses(capsys: pytest.CaptureFixture[str]) -
     assert f"removed cluster {kept}\n" in told
     assert f"cluster {busy} is used by a run now" in told
     assert_plain(told)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from chaos import clusters
+store = clusters.open_store(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("command", ["down", "heal"])
+def test_the_reaper_of_a_dead_run_is_waited_for(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is told that all is done finds that it is."""
+    identity = cluster(faults=["mend"])
+    directory = clusters.home() / "clusters" / identity
+    reaper = [sys.executable, "-c", HOLDS, str(directory), "chaos.reaper"]
+    with subprocess.Popen(reaper, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout
+        assert holding.stdout.readline()
+        assert main([command]) == 0
+    told = capsys.readouterr().out
+    assert f"cluster {identity}: the reaper of a dead run heals it" in told
+    assert "healed mend on b-1" in told
+    assert "used by a run" not in told
+    assert left() == ([identity] if command == "heal" else [])
 
 
 def test_down_heals_first(capsys: pytest.CaptureFixture[str]) -> None:
