@@ -98,13 +98,19 @@ class Holding(_Record):
     sequence: int
 
 
+def unsent(question: str) -> str:
+    """What evidence of a question is about, where it names no producer."""
+    return "a position" if question == "divergence" else "not ours"
+
+
 class Evidence(_Record):
     """One message that is wrong, with all that the history has of it.
 
-    `producer` and `sequence` are -1 for a message that is not ours. `leader` led the partition when
-    the message was acknowledged (else when it was sent, else when it came out), as last observed
-    before; `faults` were on at that time. `found` are its positions at the end of the run; `held`
-    is what each node holds at its position, where that is what is wrong.
+    `producer` and `sequence` are -1 for a message that is not ours, and where it is a position that
+    is wrong, whatever lies there. `leader` led the partition when the message was acknowledged
+    (else when it was sent, else when it came out), as last observed before; `faults` were on at
+    that time. `found` are its positions at the end of the run; `held` is what each node
+    holds at its position, where that is what is wrong.
     """
 
     question: str

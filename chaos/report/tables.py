@@ -18,7 +18,7 @@ from chaos.report.timeline import Clock
 from chaos.spi import Json
 from chaos.ui.progress import Progress
 from chaos.ui.text import figures, number
-from chaos.verdict import Answer, Document, FaultRow, FigureRow
+from chaos.verdict import Answer, Document, FaultRow, FigureRow, unsent
 
 _MOST_DETAILS = 200
 _KEPT = {True: "ok", False: "not met", None: ""}
@@ -122,7 +122,7 @@ def _message(row: Json, clock: Clock) -> tuple[str | int | float | None, ...]:
     moment_ns = moment(row)
     ours = row["producer"] >= 0
     return (
-        row["kind"], row["question"], row["producer"] if ours else "not ours",
+        row["kind"], row["question"], row["producer"] if ours else unsent(row["question"]),
         row["sequence"] if ours else None, row["key"] if (row["key"] or 0) >= 0 else None,
         row["partition"], row["offset"],
         None if moment_ns is None else round(clock.at(moment_ns), 3),

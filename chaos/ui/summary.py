@@ -27,7 +27,7 @@ from chaos.errors import HealError
 from chaos.spi import Json, Verdict
 from chaos.ui.drawn import failovers, fault_line, span
 from chaos.ui.text import clean, figures, listed, number, seconds
-from chaos.verdict import Answer, Document, Evidence, FaultRow, FigureRow
+from chaos.verdict import Answer, Document, Evidence, FaultRow, FigureRow, unsent
 
 PAGE = "report.html"
 STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "bold yellow"}
@@ -186,7 +186,8 @@ def _evidence(answer: Answer, started_ns: int) -> Iterator[RenderableType]:
 
 def _told(row: Evidence, started_ns: int) -> str:
     """One message, its story in a sentence."""
-    who = "not ours" if row.producer < 0 else f"producer {row.producer} number {row.sequence:,}"
+    sent = f"producer {row.producer} number {row.sequence:,}"
+    who = unsent(row.question) if row.producer < 0 else sent
     parts = [f"{row.kind}: {who}"]
     if row.key is not None and row.key >= 0:
         parts.append(f"key {row.key}")

@@ -89,6 +89,18 @@ def test_a_fail_shows_its_answer_label_figures_and_evidence() -> None:
     assert shown.endswith("FAIL drill")
 
 
+@pytest.mark.parametrize(("question", "called"), [
+    ("divergence", "acknowledged twice: a position, partition 0 offset 7"),
+    ("phantoms", "acknowledged twice: not ours, partition 0 offset 7"),
+])  # fmt: skip
+def test_what_no_producer_sent_is_called_what_it_is(question: str, called: str) -> None:
+    """A position where two messages of ours were acknowledged is none that is not ours."""
+    row = Evidence(question=question, kind="acknowledged twice", producer=-1, sequence=-1,
+                   partition=0, offset=7)  # fmt: skip
+    answer = FAILED.model_copy(update={"name": question, "evidence": (row,)})
+    assert called in words(summary(document(Verdict.FAIL, answer), Path("runs/x")))
+
+
 def test_a_broken_promise_is_told_from_an_unsafe_setting() -> None:
     """Where no setting explains a FAIL."""
     broken = FAILED.model_copy(update={"label": Label.BROKEN_PROMISE, "caveats": ()})
