@@ -38,11 +38,13 @@ class Admin:
         except KafkaException as error:
             raise ClusterError(f"Kafka does not answer: {error.args[0]}") from error
 
-    def create(self, topic: str, partitions: int, replicas: int, settings: Settings) -> None:
-        """Create a topic."""
+    def create(
+        self, topic: str, partitions: int, replicas: int, settings: Settings, *fine: int
+    ) -> None:
+        """Create a topic; these answers are fine, too (codes of KafkaError)."""
         config = {key: str(value) for key, value in settings.items()}
         new = NewTopic(topic, partitions, replicas, config=config)
-        _result(self._client.create_topics([new])[topic], f"creating topic {topic}")
+        _result(self._client.create_topics([new])[topic], f"creating topic {topic}", *fine)
 
     def delete_topics(self, topics: Sequence[str]) -> None:
         """Delete topics; one that is gone already is fine."""
@@ -125,7 +127,17 @@ def prepare(
     """
     admin = Admin(clients)
     deadline = time.monotonic() + timeout_s
-    _retry(lambda: admin.create(topic, partitions, replicas, settings), deadline)
+    fine: list[int] = []
+
+    def create() -> None:
+        try:
+            admin.create(topic, partitions, replicas, settings, *fine)
+        except ClusterError as error:
+            if _unanswered(error):  # it may have been done all the same
+                fine.append(KafkaError.TOPIC_ALREADY_EXISTS)
+            raise
+
+    _retry(create, deadline)
 
     def whole() -> bool:
         found = admin.metadata(timeout_s, topic).topics[topic].partitions
@@ -161,16 +173,26 @@ def _retry(act: Callable[[], None], deadline: float) -> None:
             return
 
 
+def _code(error: ClusterError) -> int | None:
+    """What Kafka or its client gave as the reason; None where there was no answer at all."""
+    cause = error.__cause__
+    return int(cause.args[0].code()) if isinstance(cause, KafkaException) else None
+
+
+def _unanswered(error: ClusterError) -> bool:
+    """Whether nobody knows if what was asked for was done."""
+    unknown = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT, None}
+    return _code(error) in unknown
+
+
 def _permanent(error: ClusterError) -> bool:
     """Whether asking again cannot help: what was asked for is wrong."""
-    cause = error.__cause__
-    if not isinstance(cause, KafkaException):
-        return False
-    return cause.args[0].code() in {
+    return _code(error) in {
         KafkaError.INVALID_CONFIG,
         KafkaError.INVALID_PARTITIONS,
         KafkaError.INVALID_REQUEST,
         KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_ALREADY_EXISTS,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_EXCEPTION,
     }
