@@ -28,7 +28,7 @@ IMAGES = ("CHAOS_KAFKA_IMAGE", "CHAOS_TOXIPROXY_IMAGE", "CHAOS_AGENT_IMAGE")
 FAULTS = [
     {"fault": "network.latency", "target": "kafka-1", "delay": "50ms", "from": "clients"},
     {"fault": "network.loss", "target": "kafka-2", "share": 0.2},
-    {"fault": "cpu.limit", "target": "kafka-1", "cores": 0.3},
+    {"fault": "cpu.limit", "target": "kafka-1", "cores": 0.05},
     {"fault": "process.pause", "target": "kafka-3"},
 ]
 EXPERIMENT = {
