@@ -97,7 +97,7 @@ def test_confirmed_returned_and_lost_messages_are_told_apart() -> None:
     producer, sink = object.__new__(RabbitProducer), _Sink()
     producer._sink, producer._acked = sink, ([], [])
     producer._open = {1: (10, 0), 2: (11, 0), 3: (12, 1), 4: (13, 1)}
-    producer._lowest, producer._channel = 0, None
+    producer._lowest, producer._channel, producer._refused = 0, None, {}
     producer._returned = {11: "returned: NO_ROUTE"}
     producer._confirm(3, multiple=True)
     producer._lost()

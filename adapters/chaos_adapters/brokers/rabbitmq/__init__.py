@@ -45,6 +45,10 @@ class Rabbitmq:
         "member": True,
         "members": True,
     }
+    client_settings: ClassVar[Mapping[str, type]] = {
+        "producers": client_settings.Publishing,
+        "consumers": client_settings.Consuming,
+    }
 
     nodes: int = 3
     """How many nodes, 1 to 9: `rabbitmq-1` and following."""
