@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -186,8 +187,10 @@ class Rabbitmq:
         self, clients: Mapping[str, Address], stream: Queues, timeout_s: float
     ) -> Iterator[Deliveries | PartitionEnd]:
         """What is left in the queues; it stays there."""
+        deadline = time.monotonic() + timeout_s
         there = admin.counts(clients, stream.names, timeout_s / 2)
-        return read_back(clients, stream.names, there, stream.consumed, timeout_s / 2)
+        left_s = deadline - time.monotonic()
+        return read_back(clients, stream.names, there, stream.consumed, left_s)
 
     def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RabbitMQ's documentation makes the guarantees depend on."""
