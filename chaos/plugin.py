@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, make_dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -380,14 +380,15 @@ def _plain(value: Any) -> str:  # noqa: ANN401
 
 
 def _field_docs(cls: type[Any]) -> dict[str, str]:
-    """The string that stands below a field, as in `class Batch` of `chaos.spi`."""
+    """The string that stands below a field, as in `class Batch` of `chaos.spi`; inherited, too."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        sources = [inspect.getsource(each) for each in reversed(cls.__mro__[:-1])]
+        trees = [ast.parse(textwrap.dedent(source)).body for source in sources]
     except (OSError, TypeError, SyntaxError):  # made at run time, or installed without sources
         return {}
-    body = tree.body[0].body if tree.body and isinstance(tree.body[0], ast.ClassDef) else []
+    bodies = [tree[0].body for tree in trees if tree and isinstance(tree[0], ast.ClassDef)]
     docs = {}
-    for statement, follower in pairwise(body):
+    for statement, follower in chain.from_iterable(map(pairwise, bodies)):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             match follower:
                 case ast.Expr(value=ast.Constant(value=str(text))):

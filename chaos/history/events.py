@@ -21,6 +21,8 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
     node         node, what: consequence (it ended by itself) | restarted
     client       client, what: ready | error | fenced | exit | started | crashed, supplanted (by a
                  fault); why; after: the client in whose place it was started
+    connection   client, and one of node (null: none), blocked (why the broker takes nothing from
+                 it; null: it does again), channel (why it opened a new one)
     drain        what: deadline; seconds
     note         text: something that people may want to know
     interrupted  why

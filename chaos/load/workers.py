@@ -95,8 +95,9 @@ class Worker:
         self.error = message.get("error", self.error)
 
     def _note_connection(self, stats: Json) -> None:
-        """Put on record where it is connected to now, and whether the broker blocks it."""
-        for what in ("node", "blocked"):
+        """Put on record where it is connected to now, whether the broker blocks it, and why it
+        opened a new channel."""
+        for what in ("node", "blocked", "channel"):
             if what in stats and stats[what] != self.stats.get(what):
                 self._events.add("connection", client=self.name, **{what: stats[what]})
 

@@ -92,7 +92,8 @@ class TellsItself(Protocol):
     """Ability of a Producer or Consumer: it tells how it is connected."""
 
     def told(self) -> Mapping[str, str | None]:
-        """`node`: to which one (None: to none); `blocked`: why the broker takes nothing from it."""
+        """`node`: to which one (None: to none); `blocked`: why the broker takes nothing from it;
+        `channel`: why it opened a new one on the same connection, last."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,11 @@ class Replicas(Protocol):
 
 @runtime_checkable
 class ChecksClients(Protocol):
-    """Ability of a Broker: client settings can be checked before anything starts."""
+    """Ability of a Broker: client settings can be checked before anything starts.
+
+    Where they are of our own making, `client_settings` has a dataclass for "producers" and one for
+    "consumers", for the documentation.
+    """
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """What is wrong with them, as (path in the experiment, what to do); empty: nothing is."""

@@ -206,6 +206,8 @@ class Progress:
             why = event["blocked"]
             told = f"is blocked by the broker: {why}" if why else "is not blocked any more"
             return [(f"{event['client']} {told}", Tone.WARN if why else Tone.GOOD)]
+        if "channel" in event:
+            return [(f"{event['client']} opened a new channel: {event['channel']}", Tone.WARN)]
         where = f"is connected to {event['node']}" if event["node"] else "lost its connection"
         return [(f"{event['client']} {where}", Tone.PLAIN)]
 

@@ -97,7 +97,7 @@ def test_confirmed_returned_and_lost_messages_are_told_apart() -> None:
     producer, sink = object.__new__(RabbitProducer), _Sink()
     producer._sink, producer._acked = sink, ([], [])
     producer._open = {1: (10, 0), 2: (11, 0), 3: (12, 1), 4: (13, 1)}
-    producer._lowest, producer._channel = 0, None
+    producer._lowest, producer._channel, producer._refused = 0, None, {}
     producer._returned = {11: "returned: NO_ROUTE"}
     producer._confirm(3, multiple=True)
     producer._lost()
@@ -280,3 +280,20 @@ def test_a_node_whose_management_is_not_there_yet_does_not_serve() -> None:
                 admin.memory_alarms(clients, 2)
         finally:
             server.shutdown()
+
+
+STOPPED = """\
+[notice] <0.61.0> SIGTERM received - shutting down
+[info] <0.716.0> stopped TCP listener on [::]:5672
+[info] <0.551.0> Message store for directory '/var/lib/rabbitmq/msg_store_persistent' is stopped
+[info] <0.547.0> Message store for directory '/var/lib/rabbitmq/msg_store_transient' is stopped
+[info] <0.488.0> Management plugin: to stop collect_statistics."""
+
+
+@pytest.mark.parametrize(("log", "in_order"), [
+    (STOPPED, True), (STOPPED.replace("msg_store_transient' is", "msg_store_transient' was"), False),
+    (f"{STOPPED}\n[notice] <0.61.0> SIGTERM received - shutting down", False), ("", False),
+])  # fmt: skip
+def test_an_orderly_end_is_told_by_the_stores(log: str, in_order: bool) -> None:
+    """As 3.10.8 writes it at its end, and not what is left of an earlier one."""
+    assert Rabbitmq().ended_in_order(log.splitlines()) is in_order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -28,6 +29,7 @@ from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
+_STORES = ("msg_store_persistent", "msg_store_transient")
 _VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)*(-management)?")
 
 
@@ -44,6 +46,10 @@ class Rabbitmq:
         "followers": True,
         "member": True,
         "members": True,
+    }
+    client_settings: ClassVar[Mapping[str, type]] = {
+        "producers": client_settings.Publishing,
+        "consumers": client_settings.Consuming,
     }
 
     nodes: int = 3
@@ -148,9 +154,9 @@ class Rabbitmq:
         return [name for name in nodes if name != leader]
 
     def ended_in_order(self, log: Sequence[str]) -> bool:
-        """It was told to stop, and all its applications did."""
-        _, told, after = "\n".join(log).rpartition("RabbitMQ is asked to stop")
-        return bool(told) and "Successfully stopped RabbitMQ" in after
+        """It was told to, and closed what messages are kept in: the last thing that 3.10 tells."""
+        _, told, after = "\n".join(log).rpartition("SIGTERM received - shutting down")
+        return bool(told) and all(f"{store}' is stopped" in after for store in _STORES)
 
     def producer(
         self, clients: Mapping[str, Address], stream: Queues, settings: Settings, sink: SendSink
@@ -182,8 +188,10 @@ class Rabbitmq:
         self, clients: Mapping[str, Address], stream: Queues, timeout_s: float
     ) -> Iterator[Deliveries | PartitionEnd]:
         """What is left in the queues; it stays there."""
+        deadline = time.monotonic() + timeout_s
         there = admin.counts(clients, stream.names, timeout_s / 2)
-        return read_back(clients, stream.names, there, stream.consumed, timeout_s / 2)
+        left_s = deadline - time.monotonic()
+        return read_back(clients, stream.names, there, stream.consumed, left_s)
 
     def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RabbitMQ's documentation makes the guarantees depend on."""

@@ -204,7 +204,8 @@ def read_back(
     """All that queues hold, which goes back into them; then one PartitionEnd for each.
 
     `counts` is how many messages there are by partition. Where nothing came for a while, less was
-    read than there should be.
+    read than there should be. Of a stream nodes know it late (3.10: 47,133 of 49,112, seconds after
+    the last one came), so a stream is read until nothing comes any more.
     """
     deadline = time.monotonic() + timeout_s
     streaming = _OFFSET in arguments  # a stream wants a limit, and credit for more
@@ -212,7 +213,7 @@ def read_back(
     reader = RabbitConsumer(clients, queues, settings, arguments)
     read, heard_s = dict.fromkeys(counts, 0), time.monotonic()
     try:
-        while any(read[number] < count for number, count in counts.items()):
+        while streaming or any(read[number] < count for number, count in counts.items()):
             found = reader.receive(1000, 0.2)
             now = time.monotonic()
             if found:
@@ -227,4 +228,4 @@ def read_back(
     finally:
         reader.abandon()
     for number, count in counts.items():
-        yield PartitionEnd(number, 0, count, read[number])
+        yield PartitionEnd(number, 0, max(count, read[number]), read[number])

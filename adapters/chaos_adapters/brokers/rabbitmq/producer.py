@@ -3,7 +3,8 @@
     handed over ──> open ──ack──────────────> acknowledged
                      │ └──return, then ack──> refused: no queue took it
                      ├──nack────────────────> unknown: the queue could not take charge of it
-                     └──connection lost─────> unknown
+                     └──channel, connection
+                        closed or lost──────> unknown
 
 Source: "Consumer Acknowledgements and Publisher Confirms", section "Publisher Confirms".
 """
@@ -48,12 +49,17 @@ class RabbitProducer:
         self._returned: dict[int, str] = {}
         self._acked: tuple[list[int], list[int]] = [], []
         self._partitions: dict[bytes, int] = {}
+        self._refused: dict[int, tuple[float, int]] = {}
+        """By partition: when the channel got the first refusal after which nothing of it was
+        confirmed, and how many there were."""
+        self._renewed: str | None = None
         self._line = Line(clients, settings, self._opened, self._lost)
         self._line.connect(_CONNECT_S, lambda: self._channel is not None)
 
     def told(self) -> Mapping[str, str | None]:
         """See spi.TellsItself."""
-        return {"node": self._line.node, "blocked": self._line.blocked or None}
+        node, blocked = self._line.node, self._line.blocked or None
+        return {"node": node, "blocked": blocked, "channel": self._renewed}
 
     def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
         """As many as the window has room for."""
@@ -105,18 +111,21 @@ class RabbitProducer:
 
     def _use(self, channel: Channel) -> None:
         self._channel, self._tag, self._lowest = channel, 0, 0
+        self._refused.clear()
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
-        if not self._uses(channel) or channel.connection.is_closed:
+        connection, in_use = channel.connection, channel is self._channel
+        if connection.is_closed:
             return
-        # Nothing that a sound experiment does closes a channel alone.
         self._forget(f"channel closed: {reason}")
         self._channel = None
-        if not channel.connection.is_closing:
-            channel.connection.close()
-
-    def _uses(self, channel: object) -> bool:
-        return channel is self._channel
+        if connection.is_closing:
+            return
+        if in_use:
+            # Nothing that a sound experiment does closes a channel alone.
+            connection.close()
+        else:
+            self._opened(connection)
 
     def _lost(self) -> None:
         self._channel = None
@@ -139,6 +148,19 @@ class RabbitProducer:
         else:
             for sequence, partition in self._settled(method.delivery_tag, method.multiple):
                 self._sink.failed(sequence, partition, now_ns(), Outcome.INDETERMINATE, "nacked")
+                self._count_refusal(partition)
+
+    def _count_refusal(self, partition: int) -> None:
+        """The channel goes when there were nothing but refusals for too long: a new one asks again
+        who leads the queue. What is open on the old one is of unknown fate."""
+        now_s, limit_s = time.monotonic(), self._settings.new_channel_after
+        since_s, count = self._refused.get(partition, (now_s, 0))
+        self._refused[partition] = since_s, count + 1
+        if self._channel and limit_s and now_s - since_s >= limit_s:
+            what = f"{self._queues[partition]} refused all {count + 1} messages"
+            self._renewed = f"{what} for {now_s - since_s:.1f} s"
+            self._channel.close()
+            self._channel = None
 
     def _confirm(self, tag: int, multiple: bool) -> None:
         sequences, partitions = self._acked
@@ -148,6 +170,7 @@ class RabbitProducer:
             else:
                 sequences.append(sequence)
                 partitions.append(partition)
+            self._refused.pop(partition, None)
 
     def _settled(self, tag: int, multiple: bool) -> list[tuple[int, int]]:
         """What a confirmation is about, no longer open."""

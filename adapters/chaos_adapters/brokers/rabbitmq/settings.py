@@ -14,25 +14,23 @@ _MOST_PREFETCH = 65_535  # the field of basic.qos has 16 bits
 
 @dataclass(frozen=True)
 class Connecting:
-    """How a client finds a node, and stays with it.
-
-    Client number n begins with node n of the cluster, round and round. When a connection is lost or
-    does not come about within `connect_timeout`, the next node is tried, in order; after each round
-    there is a pause of `reconnect_pause`. One that is `pinned` stays with its first node.
-    """
+    """How a client finds a node, and stays with it: number n begins with node n of the cluster,
+    round and round."""
 
     pinned: bool = False
+    """Whether it stays with its first node. Else the next one is tried, in order, when a connection
+    is lost or does not come about within `connect_timeout`."""
     heartbeat: int = 10
     """Seconds of silence after which a connection counts as lost, at about twice that; 0: never."""
     connect_timeout: float = 3.0
     """Seconds."""
     reconnect_pause: float = 0.5
-    """Seconds."""
+    """Seconds of rest when all nodes have been tried."""
 
 
 @dataclass(frozen=True)
 class Publishing(Connecting):
-    """A producer."""
+    """How messages are published. Client number n begins with node n, round and round."""
 
     confirms: bool = True
     """Whether the broker confirms each message. Without, a message counts as acknowledged when it
@@ -43,11 +41,14 @@ class Publishing(Connecting):
     """Whether messages are to survive the restart of a node."""
     window: int = 5000
     """How many messages may wait for their confirmation."""
+    new_channel_after: float = 0.0
+    """Seconds. When a queue has refused all that came to it over the producer's channel for that
+    long (`basic.nack`), the channel is closed and a new one opened; 0: never."""
 
 
 @dataclass(frozen=True)
 class Consuming(Connecting):
-    """A consumer."""
+    """How messages are consumed. Client number n begins with node n, round and round."""
 
     auto_ack: bool = False
     """Whether a message counts as done with as soon as it was sent to the consumer."""

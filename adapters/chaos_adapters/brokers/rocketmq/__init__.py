@@ -50,6 +50,10 @@ class Rocketmq:
     """Apache RocketMQ 5: one group of brokers, whose master controllers choose, or a fixed one."""
 
     stream_type: ClassVar[type] = Topic
+    client_settings: ClassVar[Mapping[str, type]] = {
+        "producers": client_settings.ProducerSettings,
+        "consumers": client_settings.ConsumerSettings,
+    }
     roles: ClassVar[Mapping[str, bool]] = {
         "master": False,
         "slave": False,

@@ -1,0 +1,159 @@
+"""When a producer of RabbitMQ gives up a channel, and what becomes of what is open on it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pika.spec import Basic
+
+from chaos.spi import Outcome
+from chaos_adapters.brokers.rabbitmq import Rabbitmq, producer
+from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
+from chaos_adapters.brokers.rabbitmq.settings import publishing
+from chaos_adapters.brokers.rabbitmq.stream import Queues
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+class _Connection:
+    """Which opens each channel at once."""
+
+    is_closed = is_closing = False
+
+    def __init__(self) -> None:
+        self.channels: list[_Channel] = []
+
+    def channel(self, on_open_callback: Any) -> None:
+        self.channels.append(_Channel(self))
+        on_open_callback(self.channels[-1])
+
+    def close(self) -> None:
+        self.is_closing = True
+
+
+class _Channel:
+    def __init__(self, connection: _Connection) -> None:
+        self.connection, self.closing, self.published = connection, False, 0
+
+    def add_on_return_callback(self, told: Any) -> None: ...
+
+    def add_on_close_callback(self, told: Any) -> None:
+        self.closed = told
+
+    def confirm_delivery(self, told: Any, ready: Any) -> None:
+        self.told = told
+        ready(None)
+
+    def basic_publish(self, *_: Any) -> None:
+        self.published += 1
+
+    def close(self) -> None:
+        self.closing = True
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+        self.failures: list[tuple[int, Outcome, str]] = []
+
+    def acknowledged(self, sequences: Any, _: Any, __: Any, ___: int) -> None:
+        self.acked += sequences
+
+    def failed(self, sequence: int, _: int, __: int, outcome: Outcome, reason: str) -> None:
+        self.failures.append((sequence, outcome, reason))
+
+
+class _Scene:
+    """A producer of two queues on a connection, and a clock that stands still."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit_s: float) -> None:
+        self.clock, self.connection, self.sink = _Clock(), _Connection(), _Sink()
+        monkeypatch.setattr(producer, "time", self.clock)
+        line = SimpleNamespace(node="rabbitmq-2", blocked="", unwritten=0)
+        line.connect = line.turn = lambda *_: None
+        monkeypatch.setattr(producer, "Line", lambda *_: line)
+        settings = publishing({"new_channel_after": limit_s})
+        self.producer = RabbitProducer({}, Queues(queues=2).names, settings, self.sink)
+        self.producer._opened(self.connection)  # type: ignore[arg-type]
+
+    def send(self, first: int, count: int) -> int:
+        """Messages of even numbers go to queue 0, the others to queue 1."""
+        return self.producer.send(first, [None] * count, [b""] * count)
+
+    def told(self, *methods: Basic.Ack | Basic.Nack, channel: int = -1) -> None:
+        for method in methods:
+            self.connection.channels[channel].told(SimpleNamespace(method=method))
+        self.producer.poll(0.0)
+
+    @property
+    def closing(self) -> list[bool]:
+        return [channel.closing for channel in self.connection.channels]
+
+
+def nack(tag: int) -> Basic.Nack:
+    return Basic.Nack(tag)
+
+
+def test_a_queue_that_only_refuses_costs_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many seconds, though the other queue confirms; not before. What is open then is of
+    unknown fate, nothing is sent until there is another channel, and the client tells it."""
+    scene = _Scene(monkeypatch, limit_s=5)
+    scene.send(0, 6)
+    scene.told(nack(1), Basic.Ack(2))
+    scene.clock.now_s += 4.9
+    scene.told(nack(3), Basic.Ack(4))
+    assert scene.closing == [False]
+    assert scene.producer.told()["channel"] is None
+    scene.clock.now_s += 0.1
+    scene.told(nack(5))
+    assert scene.closing == [True]
+    assert scene.send(6, 2) == 0
+    assert scene.producer.told()["channel"] == "chaos.0 refused all 3 messages for 5.0 s"
+    (old,) = scene.connection.channels
+    old.closed(old, "normal shutdown")
+    assert scene.sink.failures[-1] == (5, Outcome.INDETERMINATE, "channel closed: normal shutdown")
+    assert scene.send(6, 2) == 2
+    scene.told(Basic.Ack(2, multiple=True))
+    assert scene.sink.acked == [1, 3, 6, 7]
+    assert scene.closing == [True, False]
+    assert not scene.connection.is_closing
+
+
+@pytest.mark.parametrize("between", [[Basic.Ack(3)], []])
+def test_a_queue_that_confirms_or_a_setting_that_is_off_keeps_the_channel(
+    monkeypatch: pytest.MonkeyPatch, between: list[Basic.Ack]
+) -> None:
+    """One confirmation of the queue starts the time anew; without the setting nothing ends it."""
+    scene = _Scene(monkeypatch, limit_s=5 if between else 0)
+    scene.send(0, 9)
+    scene.told(nack(1))
+    scene.clock.now_s += 4
+    scene.told(*between, nack(5))
+    scene.clock.now_s += 4
+    scene.told(nack(7))
+    assert scene.closing == [False]
+
+
+def test_a_channel_that_the_broker_closes_costs_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As nothing that a sound experiment does closes a channel alone."""
+    scene = _Scene(monkeypatch, limit_s=5)
+    (channel,) = scene.connection.channels
+    channel.closed(channel, "precondition failed")
+    assert scene.connection.is_closing
+    assert scene.closing == [False]
+
+
+def test_a_time_is_no_word() -> None:
+    """The setting is checked as the others are."""
+    (problem,) = Rabbitmq().client_problems({"new_channel_after": "soon"}, {})
+    assert problem == ("load.producers.settings.new_channel_after", "should be a number")
