@@ -22,9 +22,10 @@ def test_safe_settings_survive_a_cut_off_master(run: Run) -> None:
     assert ran.code == 0, ran.output
     (fault,) = ran.verdict["faults"]
     assert fault["proved"]
-    assert fault["on"]["cut links that answer"] == 0
+    assert (fault["on"]["links cut"], fault["on"]["cut links that answer"]) == (11, 0)
     assert fault["on"]["other links that answer"] == fault["on"]["other links"] == 25
-    assert fault["after"]["cut links that answer"] == fault["after"]["links cut"] == 11
+    # A node that takes longer than 0.5 s to answer anybody is left out by then.
+    assert fault["after"]["cut links that answer"] == fault["after"]["links cut"] > 0
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
