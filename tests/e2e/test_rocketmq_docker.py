@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.kafka_reader import acknowledged
-from tests.e2e.records import came_out
+from tests.e2e.records import came_out, lost_as_named
 from tests.e2e.tools import Run, needs_docker
 
 pytestmark = [
@@ -13,6 +13,8 @@ pytestmark = [
     needs_docker,
 ]  # fmt: skip
 DOCKER = ("--runtime", "docker", "--keep")
+DRAFTS = "../docs/drafts/rocketmq"
+"""What has given no verdict yet."""
 
 
 def test_safe_settings_survive_a_cut_off_master(run: Run) -> None:
@@ -22,9 +24,10 @@ def test_safe_settings_survive_a_cut_off_master(run: Run) -> None:
     assert ran.code == 0, ran.output
     (fault,) = ran.verdict["faults"]
     assert fault["proved"]
-    assert fault["on"]["cut links that answer"] == 0
+    assert (fault["on"]["links cut"], fault["on"]["cut links that answer"]) == (11, 0)
     assert fault["on"]["other links that answer"] == fault["on"]["other links"] == 25
-    assert fault["after"]["cut links that answer"] == fault["after"]["links cut"] == 11
+    # A node that takes longer than 0.5 s to answer anybody is left out by then.
+    assert fault["after"]["cut links that answer"] == fault["after"]["links cut"] > 0
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
@@ -34,3 +37,23 @@ def test_safe_settings_survive_a_dead_master(run: Run, experiment: str) -> None:
     ran = run(f"rocketmq/{experiment}.yaml", *DOCKER)
     assert ran.code == 0, ran.output
     assert acknowledged(ran.directory) <= came_out(ran.directory)
+
+
+@pytest.mark.parametrize("experiment", ["disk-full", "sync-flush-power-loss"])
+def test_safe_settings_survive_what_disks_do(run: Run, experiment: str) -> None:
+    """PASS, proved, and what was acknowledged came out."""
+    ran = run(f"{DRAFTS}/{experiment}.yaml", "--runtime", "docker")
+    assert ran.code == 0, ran.output
+    assert all(fault["proved"] for fault in ran.verdict["faults"])
+    assert acknowledged(ran.directory) <= came_out(ran.directory)
+
+
+def test_the_power_of_all_takes_what_the_verdict_names(run: Run) -> None:
+    """FAIL: exactly the messages that were acknowledged and came out nowhere, and the setting is
+    blamed."""
+    ran = run(f"{DRAFTS}/unsafe/async-flush-power-loss.yaml", "--runtime", "docker")
+    assert ran.code == 1, ran.output
+    lost_as_named(ran)
+    loss = next(each for each in ran.verdict["questions"] if each["name"] == "loss")
+    assert loss["label"] == "unsafe setting"
+    assert any("ASYNC_FLUSH" in caveat["setting"] for caveat in loss["caveats"])

@@ -10,6 +10,9 @@ from tests.e2e.tools import Run
 
 pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
 LOCAL = ("--runtime", "local")
+DRAFTS = "../docs/drafts/rocketmq"
+ON_ONE_CLUSTER = ("slave-down",)
+"""In a row, so that it is kept for the next one only."""
 
 
 def test_safe_settings_survive_a_killed_master(run: Run) -> None:
@@ -26,21 +29,39 @@ def test_safe_settings_survive_a_killed_master(run: Run) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-def test_asynchronous_replication_loses_what_the_verdict_names(run: Run) -> None:
+@pytest.mark.parametrize(("experiment", "blamed"), [
+    ("rocketmq/unsafe/async-replication", "allAckInSyncStateSet"),
+    pytest.param(f"{DRAFTS}/unsafe/unclean-election", "enableElectUncleanMaster",
+                 marks=pytest.mark.full),
+])  # fmt: skip
+def test_unsafe_settings_lose_what_the_verdict_names(
+    run: Run, experiment: str, blamed: str
+) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the settings are
     blamed."""
-    ran = run("rocketmq/unsafe/async-replication.yaml", *LOCAL)
+    ran = run(f"{experiment}.yaml", *LOCAL)
     assert ran.code == 1, ran.output
     lost_as_named(ran)
     loss = next(each for each in ran.verdict["questions"] if each["name"] == "loss")
     assert (loss["verdict"], loss["label"]) == ("FAIL", "unsafe setting")
-    assert any("allAckInSyncStateSet" in caveat["setting"] for caveat in loss["caveats"])
+    assert any(blamed in caveat["setting"] for caveat in loss["caveats"])
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("experiment", ["slave-down"])
+@pytest.mark.parametrize("experiment", ON_ONE_CLUSTER)
 def test_safe_experiments_pass(run: Run, experiment: str) -> None:
     """PASS, and what was acknowledged came out."""
-    ran = run(f"rocketmq/{experiment}.yaml", *LOCAL)
+    ran = run(f"rocketmq/{experiment}.yaml", *LOCAL, "--keep")
+    assert ran.code == 0, ran.output
+    assert acknowledged(ran.directory) <= came_out(ran.directory)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("experiment", [
+    "transaction-check", "master-slave-no-switch", "master-pause",
+])  # fmt: skip
+def test_safe_drafts_pass(run: Run, experiment: str) -> None:
+    """The same, of what has given no verdict yet."""
+    ran = run(f"{DRAFTS}/{experiment}.yaml", *LOCAL)
     assert ran.code == 0, ran.output
     assert acknowledged(ran.directory) <= came_out(ran.directory)

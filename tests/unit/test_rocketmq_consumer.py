@@ -11,6 +11,7 @@ from chaos.spi import Deliveries
 from chaos.timing import wait_until
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.consumer import RemotingConsumer
+from chaos_adapters.brokers.rocketmq.membership import Membership, share
 from chaos_adapters.brokers.rocketmq.remoting import OWN_QUEUE
 from chaos_adapters.brokers.rocketmq.settings import ConsumerSettings
 from tests.unit.rocketmq_server import Answer, Server, stored
@@ -105,3 +106,13 @@ def test_nothing_is_settled_beyond_what_the_broker_has_not_taken_back(broker: Br
     assert broker.committed == {}
     consumer.close()
     assert broker.committed == {(TOPIC, QUEUE): 1}
+
+
+def test_a_member_that_is_listed_twice_reads_all_queues() -> None:
+    """A broker lists it once for each connection, also for one that is closed, when a heartbeat of
+    that was handled too late."""
+    member = Membership("me", GROUP, TOPIC, beat_s=1, share_s=1)
+    member.take({"consumerIdList": ["me", "me"]})
+    assert share("me", member.members, 8) == list(range(8))
+    member.take({"consumerIdList": ["you", "me", "me"]})
+    assert share("me", member.members, 8) == list(range(4))

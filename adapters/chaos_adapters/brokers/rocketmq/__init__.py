@@ -54,6 +54,7 @@ class Rocketmq:
         "producers": client_settings.ProducerSettings,
         "consumers": client_settings.ConsumerSettings,
     }
+    java: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, bool]] = {
         "master": False,
         "slave": False,
@@ -74,6 +75,9 @@ class Rocketmq:
     """`controller`: a controller inside each name server chooses the master, and another one when
     it dies. `SYNC_MASTER`, `ASYNC_MASTER`: `rocketmq-1` is master for ever, and acknowledges with
     or without waiting for slaves."""
+    controllers: Literal["jRaft", "DLedger"] = "jRaft"
+    """How controllers agree. Those of 5.3.3 with jRaft never replace a master that falls silent
+    (apache/rocketmq#9717), those with DLedger do."""
     version: str = "5.3.3"
     """Of the jars (local runtime) and of the official image (Docker)."""
     settings: Settings = field(default_factory=dict)
@@ -89,7 +93,7 @@ class Rocketmq:
     @property
     def topology(self) -> Topology:
         """Who is there."""
-        return Topology(self.replicas, self.name_servers, self.replication)
+        return Topology(self.replicas, self.name_servers, self.replication, self.controllers)
 
     def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
         """What can never be: settings that belong to the run, more copies than brokers, ..."""
@@ -107,6 +111,10 @@ class Rocketmq:
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """By name and kind."""
         return list(client_settings.problems(producer, consumer))
+
+    def files(self, stream: Topic) -> Sequence[str]:  # noqa: ARG002 - all share one commit log
+        """The commit log, in which the messages of all topics follow each other."""
+        return ["store/commitlog/*"]
 
     def members(self) -> Sequence[Member]:
         """See topology."""
@@ -219,3 +227,9 @@ class Rocketmq:
         from chaos_adapters.brokers.rocketmq.caveats import caveats
 
         return caveats(self, producer, consumer)
+
+    def cache_caveats(self, stream: Topic) -> Sequence[Caveat]:  # noqa: ARG002
+        """See spi.TrustsCaches."""
+        from chaos_adapters.brokers.rocketmq.caveats import cache_caveats
+
+        return cache_caveats(self)

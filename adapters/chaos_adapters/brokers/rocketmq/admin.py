@@ -84,11 +84,19 @@ def controllers(clients: Mapping[str, Address], timeout_s: float) -> dict[str, A
             problem = str(error)
             continue
         told = dict(line.partition("=")[::2] for line in text.splitlines())
-        at = told.get("jRaftControllerRPCAddr", "").replace("\\:", ":")
-        if not at:
+        if not (listed := _listed(told)):
             return {}
-        return dict(zip(named, map(address, at.split(",")), strict=True))
+        return dict(zip(named, map(address, listed), strict=True))
     raise ClusterError(f"no name server tells where the controllers are: {problem}")
+
+
+def _listed(told: Mapping[str, str]) -> list[str]:
+    """The controllers of either kind, `host:port`; DLedger's are `number-host:port`."""
+    jraft = told.get("jRaftControllerRPCAddr", "").replace("\\:", ":")
+    dledger = told.get("controllerDLegerPeers", "").replace("\\:", ":")
+    if dledger:
+        return [peer.partition("-")[2] for peer in dledger.split(";")]
+    return jraft.split(",") if jraft else []
 
 
 def missing(clients: Mapping[str, Address], controlled: bool, timeout_s: float) -> str:

@@ -15,11 +15,26 @@ from chaos.spi import Caveat, Settings
 if TYPE_CHECKING:
     from chaos_adapters.brokers.rocketmq import Rocketmq
 
+_ASYNC_FLUSH = "flushDiskType=ASYNC_FLUSH"
+_IN_MEMORY = "what is acknowledged is in memory first: a loss of power of all copies loses it"
+
 
 def caveats(broker: Rocketmq, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
     """All that hold, most telling first."""
     return [*_loss(broker, producer), *_divergence(broker), *_duplication(producer),
             *_ordering(producer), *_skipping(consumer)]  # fmt: skip
+
+
+def cache_caveats(broker: Rocketmq) -> Sequence[Caveat]:
+    """What may be in memory alone when it counts as acknowledged: one flushed copy is enough."""
+    if _flushes(broker):
+        return []
+    about = ["divergence"] if any(_copies(broker)) else ["loss", "divergence"]
+    return [Caveat(question, _ASYNC_FLUSH, _IN_MEMORY) for question in about]
+
+
+def _flushes(broker: Rocketmq) -> bool:
+    return str(broker.settings.get("flushDiskType", "ASYNC_FLUSH")) == "SYNC_FLUSH"
 
 
 def _true(settings: Settings, name: str) -> bool:
@@ -63,11 +78,9 @@ def _loss(broker: Rocketmq, producer: Settings) -> Iterator[Caveat]:
     if str(producer.get("waitStoreMsgOK", True)).lower() == "false":
         why = "the broker acknowledges before the message is flushed and copied"
         yield Caveat("loss", "waitStoreMsgOK=false", why)
-    flushes = str(broker.settings.get("flushDiskType", "ASYNC_FLUSH")) == "SYNC_FLUSH"
-    if not flushes and any(_copies(broker)):
-        # With safe copies only the loss of power of all of them would show it.
-        why = "what is acknowledged is in memory first: a loss of power of all copies loses it"
-        yield Caveat("loss", "flushDiskType=ASYNC_FLUSH", why)
+    if not _flushes(broker) and any(_copies(broker)):
+        # With safe copies only the loss of power of all of them would show it: cache_caveats.
+        yield Caveat("loss", _ASYNC_FLUSH, _IN_MEMORY)
 
 
 def _divergence(broker: Rocketmq) -> Iterator[Caveat]:

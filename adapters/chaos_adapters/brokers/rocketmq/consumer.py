@@ -29,8 +29,9 @@ from chaos_adapters.brokers.rocketmq.remoting import OWN_QUEUE, Frame, Stored, m
 from chaos_adapters.brokers.rocketmq.routes import RouteWatch
 from chaos_adapters.brokers.rocketmq.settings import ConsumerSettings
 
-_PATIENCE_S = 5.0
-"""How much longer than it may hold a question a broker may take to answer it."""
+_PATIENCE_S = 10.0
+"""How much longer than it may hold a question a broker may take to answer it; it looks at what it
+holds only each 5 s (class PullRequestHoldService)."""
 _PREFETCH = 1000
 _RETRY_S = 0.1
 _COMMIT_WITHIN_S = 3.0

@@ -15,7 +15,8 @@ _OWNED = frozenset({
     "listenPort", "haListenPort", "bindAddress", "storePathRootDir", "storePathCommitLog",
     "controllerAddr", "enableControllerMode", "enableControllerInNamesrv", "controllerType",
     "controllerStorePath", "jRaftGroupId", "jRaftServerId", "jRaftInitConf",
-    "jRaftControllerRPCAddr",
+    "jRaftControllerRPCAddr", "controllerDLegerGroup", "controllerDLegerSelfId",
+    "controllerDLegerPeers",
 })  # fmt: skip
 """They belong to the cluster that the run makes."""
 

@@ -81,8 +81,9 @@ class Membership:
         self._asked_at = 0.0
 
     def take(self, told: Any) -> None:  # noqa: ANN401 - whatever the broker says
-        """The body of an answer to `ask`."""
-        self.members = list(told.get("consumerIdList") or ())
+        """The body of an answer to `ask`. A broker lists a member twice, for two minutes, when it
+        handles a heartbeat after the connection that it came on was closed."""
+        self.members = sorted(set(told.get("consumerIdList") or ()))
 
     def leave(self, line: Line) -> None:
         """Say good-bye to a broker."""

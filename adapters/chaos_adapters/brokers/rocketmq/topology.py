@@ -10,11 +10,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chaos.spi import Java, Launch, Member, Place, Port, Settings
+from chaos.spi import JAVA_OPTIONS, Java, Launch, Member, Place, Port, Settings
 from chaos_adapters.brokers.rocketmq import codes, versions
 from chaos_adapters.brokers.rocketmq.remoting import request
 
 CONTROLLER_FORM, SYNC_MASTER, ASYNC_MASTER = "controller", "SYNC_MASTER", "ASYNC_MASTER"
+JRAFT, DLEDGER = "jRaft", "DLedger"
 CLUSTER, GROUP = "chaos", "rocketmq"
 """Names of the cluster and of its one group of brokers, as RocketMQ calls it the `brokerName`."""
 
@@ -36,10 +37,8 @@ _BROKER_PORTS = (
 )
 _HA_PORT = Port(HA, 10912, "peers", _HA_PING, everywhere=True)
 _NAMESRV_PORT = Port(NAMESRV, 9876, "everyone", _NAMESRV_PING, everywhere=True)
-_CONTROLLER_PORTS = (
-    Port(CONTROLLER, 9878, "everyone", _CONTROLLER_PING, everywhere=True),
-    Port(RAFT, 9880, "peers", _RAFT_PING, everywhere=True),
-)
+_CONTROLLER_PORT = Port(CONTROLLER, 9878, "everyone", _CONTROLLER_PING, everywhere=True)
+_RAFT_PORT = Port(RAFT, 9880, "peers", _RAFT_PING, everywhere=True)
 
 _SMALL: Settings = {
     # RocketMQ's defaults for these assume a machine of its own; none changes what a failure does.
@@ -99,6 +98,7 @@ class Topology:
     brokers: int
     name_servers: int
     form: str = CONTROLLER_FORM
+    controllers: str = JRAFT
 
     @property
     def controlled(self) -> bool:
@@ -109,7 +109,7 @@ class Topology:
     def members(self) -> Sequence[Member]:
         """`namesrv-1` and following, then `rocketmq-1` and following."""
         kinds = {NAMESRV, *([CONTROLLER] if self.controlled else [])}
-        ports = (_NAMESRV_PORT, *(_CONTROLLER_PORTS if self.controlled else ()))
+        ports = (_NAMESRV_PORT, *self._controller_ports())
         # Without controllers nothing can be asked there that does not look like a slave.
         copying = _HA_PORT if self.controlled else replace(_HA_PORT, ping=b"")
         servers = [
@@ -121,6 +121,12 @@ class Topology:
             for number in range(1, self.brokers + 1)
         ]
         return [*servers, *brokers]
+
+    def _controller_ports(self) -> tuple[Port, ...]:
+        """Controllers of the DLedger kind talk to each other where brokers talk to them."""
+        if not self.controlled:
+            return ()
+        return (_CONTROLLER_PORT, *([_RAFT_PORT] if self.controllers == JRAFT else []))
 
     @property
     def servers(self) -> Sequence[str]:
@@ -137,23 +143,40 @@ def namesrv_properties(
     place: Place, topology: Topology, settings: Settings
 ) -> Mapping[str, object]:
     """The configuration of a name server and of the controller in it."""
-    listen, reach = place.listen, place.reach
+    listen = place.listen
     found: dict[str, object] = {
         "listenPort": listen[NAMESRV].port, "bindAddress": listen[NAMESRV].host,
     }  # fmt: skip
     if topology.controlled:
         found |= {
             "enableControllerInNamesrv": True,
-            "controllerType": "jRaft",
+            "controllerType": topology.controllers,
             "controllerStorePath": f"{place.data_dir}/controller",
-            "jRaftGroupId": "jRaft-Controller",
-            "jRaftServerId": reach[place.member.name][RAFT],
-            "jRaftInitConf": ",".join(str(reach[name][RAFT]) for name in topology.servers),
-            "jRaftControllerRPCAddr": ",".join(
-                str(reach[name][CONTROLLER]) for name in topology.servers
-            ),
+            **(_jraft if topology.controllers == JRAFT else _dledger)(place, topology.servers),
         }
     return {**found, **settings}
+
+
+def _jraft(place: Place, servers: Sequence[str]) -> Mapping[str, object]:
+    return {
+        "jRaftGroupId": "jRaft-Controller",
+        "jRaftServerId": place.reach[place.member.name][RAFT],
+        "jRaftInitConf": ",".join(str(place.reach[name][RAFT]) for name in servers),
+        "jRaftControllerRPCAddr": ",".join(str(place.reach[name][CONTROLLER]) for name in servers),
+    }
+
+
+def _dledger(place: Place, servers: Sequence[str]) -> Mapping[str, object]:
+    """A peer is written `number-host:port`, so a number may have no hyphen."""
+    numbers = {name: f"n{name.rpartition('-')[2]}" for name in servers}
+    return {
+        "controllerDLegerGroup": "DLedger-Controller",
+        "controllerDLegerSelfId": numbers[place.member.name],
+        "controllerDLegerPeers": ";".join(
+            f"{numbers[name]}-{place.reach[name][CONTROLLER]}" for name in servers
+        ),
+        "mappedFileSize": 16 << 20,  # of its log; the default is 1 GiB
+    }
 
 
 def broker_properties(place: Place, topology: Topology, settings: Settings) -> Mapping[str, object]:
@@ -211,9 +234,16 @@ def launch(
         properties = namesrv_properties(place, topology, controllers)
         main, heap, told = "org.apache.rocketmq.namesrv.NamesrvStartup", _NAMESRV_HEAP, ""
     logback = f"-Drmq.logback.configurationFile={place.config_dir}/logback.xml"
-    own = (*_START_FAST, f"-Duser.home={place.data_dir}", logback)
+    # Java 8, which the official image has, knows no such file and ignores it.
+    more = ("-XX:+IgnoreUnrecognizedVMOptions",
+            f"-XX:VMOptionsFile={place.config_dir}/{JAVA_OPTIONS}")  # fmt: skip
+    own = (*_START_FAST, f"-Duser.home={place.data_dir}", logback, *more)
     return Launch(
-        files={"rocketmq.conf": told + property_text(properties), "logback.xml": _LOGBACK},
+        files={
+            "rocketmq.conf": told + property_text(properties),
+            "logback.xml": _LOGBACK,
+            JAVA_OPTIONS: "",
+        },
         environment={"JAVA_OPT_EXT": " ".join((*heap, *own)), "MAIN": main},
         program=Java(
             str(versions.lock(version)), main, ("-c", f"{place.config_dir}/rocketmq.conf"),
