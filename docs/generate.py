@@ -89,8 +89,9 @@ def plugins(kind: str) -> Iterator[str]:
             roles = (f"`{role}(p)`" if takes else f"`{role}`" for role, takes in cls.roles.items())
             yield f"Roles for targets: {', '.join(roles)}.\n\n"
             yield f"`stream:` of `{name}`\n\n{parameters(cls.stream_type)}\n"
-            for role, settings in getattr(cls, "client_settings", {}).items():
-                where = f"`load.{role}.settings:` of `{name}`"
+            for whose, settings in getattr(cls, "client_settings", {}).items():
+                role, _, condition = whose.partition(" ")
+                where = f"`load.{role}.settings:` of `{name}` {condition}".rstrip()
                 yield f"{where}\n\n{inspect.getdoc(settings)}\n\n{parameters(settings)}\n"
 
 

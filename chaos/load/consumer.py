@@ -16,7 +16,15 @@ from chaos.load.control import STATS_EVERY_S, Control
 from chaos.load.dead_letters import DeadLetters, dead_letter_stream
 from chaos.load.recorder import Recorder
 from chaos.load.replicas import read_replicas
-from chaos.spi import Deliveries, HandsBack, Json, PartitionEnd, Replicas, TellsItself
+from chaos.spi import (
+    Deliveries,
+    HandsBack,
+    Json,
+    PartitionEnd,
+    Replicas,
+    TellsItself,
+    WaitsForSettling,
+)
 
 READ_BACK_WITHIN_S = 120.0
 _RECEIVE_S = 0.1
@@ -74,6 +82,7 @@ class _Loop:
         self._control.tell(ready=True)
         whole, before = True, self._settings.settle == "before"
         settle_due = _every(FLUSH_EVERY_S)
+        at_once = isinstance(self._consumer, WaitsForSettling)
         while whole and self._obey():
             deliveries = self._consumer.receive(self._app.most, _RECEIVE_S)
             if deliveries:
@@ -82,10 +91,15 @@ class _Loop:
                 whole = self._app.take(deliveries)
                 if before:
                     self._recorder.flush()
-            if whole and settle_due():
+            if whole and (settle_due() or (at_once and deliveries)):
                 self._recorder.flush()
                 self._consumer.settle()
             self._tell_when_due()
+        while whole and at_once and (rest := self._consumer.receive(self._app.most, _RECEIVE_S)):
+            # Several of its threads receive: one may come after another that the end was told by.
+            whole = self._app.take(rest)
+            self._recorder.flush()
+            self._consumer.settle()
         self._recorder.finish()
         if whole:
             # Else it ends in the middle of a batch, the rest of which it may not call settled.

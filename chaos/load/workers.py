@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,21 +17,32 @@ from typing import IO, Any
 from chaos.errors import ClusterError
 from chaos.history.events import EventLog
 from chaos.load.strays import mark, note
-from chaos.spi import Json
+from chaos.spi import Broker, ClientsMayCrash, Json
 from chaos.timing import clock_environment, now_ns, wait_until
 
 READY_WITHIN_S = 30.0
+FALLS = 10
+"""How many workers of a run may be ended by their client library."""
 
 
 class Worker:
     """One worker process and what it said last."""
 
     def __init__(
-        self, directory: Path, role: str, number: int, events: EventLog, place: int | None = None
+        self,
+        directory: Path,
+        role: str,
+        number: int,
+        events: EventLog,
+        place: int | None = None,
+        may_crash: str = "",
     ) -> None:
-        """`place` is the number of the client whose place it takes (None: nobody's)."""
+        """`place` is the number of the client whose place it takes (None: nobody's), `may_crash`
+        why a signal that ends it is no reason to doubt the run (empty: it is one)."""
         self.role, self.number, self.name = role, number, f"{role}-{number}"
         self.ready, self.error, self.crashed = False, "", False
+        self.fell = False
+        """Whether its client library ended it; see `Crew.tend`."""
         self._working = self._dismissed = False
         self.from_ns: int | None = None
         """When its first message is due, or when it was started; see `Crew.due`."""
@@ -38,7 +50,7 @@ class Worker:
         """When a fault killed it, or put another one in its place."""
         self.stats: Json = {}
         self.done: Json | None = None
-        self._events = events
+        self._events, self._may_crash = events, may_crash
         log = (directory / "logs" / f"{self.name}.log").open("ab")
         numbers = [number] if place is None else [number, place]
         self.place = numbers[-1]
@@ -76,11 +88,20 @@ class Worker:
             self._events.add("client", client=self.name, what="crashed", time_ns=self.until_ns)
             return
         if self.done is None and not self.error and not self._dismissed:
+            if status < 0 and self.ready and self._may_crash:
+                self._fall(signal.Signals(-status).name)
+                return
             self.error = f"ended with status {status}"
         if self.error:
             self._events.add("client", client=self.name, what="error", why=self.error)
         else:
             self._events.add("client", client=self.name, what="exit")
+
+    def _fall(self, signal_name: str) -> None:
+        self.until_ns = now_ns()
+        why = f"ended by {signal_name}, and no fault did that: {self._may_crash}"
+        self._events.add("client", client=self.name, what="crashed", time_ns=self.until_ns, why=why)
+        self.crashed = self.fell = True
 
     def _take(self, message: Json) -> None:
         if message.get("ready"):
@@ -149,8 +170,9 @@ class Worker:
 class Crew:
     """All workers of a run, those that took the place of others behind them."""
 
-    def __init__(self, directory: Path, events: EventLog) -> None:
-        self._directory, self._events = directory, events
+    def __init__(self, directory: Path, events: EventLog, may_crash: str = "") -> None:
+        """`may_crash`: see Worker."""
+        self._directory, self._events, self._may_crash = directory, events, may_crash
         self._lock = threading.Lock()
         # The kernel tells a worker of the end of the thread that started it, which has to be that
         # of the tool; see `strays.outlive_nobody`.
@@ -159,6 +181,8 @@ class Crew:
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.readers: list[Worker] = []
+        self.fallen: list[tuple[Worker, Worker]] = []
+        """Those that their client library ended, and who followed them."""
         # There from the start, so that a run that is stopped before its load can be judged as well.
         for name in ("logs", "history"):
             (directory / name).mkdir(exist_ok=True)
@@ -214,6 +238,20 @@ class Crew:
         if worker.role == "producer":
             worker.tell(go=worker.from_ns)
 
+    def tend(self) -> None:
+        """Have others follow those that their client library ended, and let them go when they are
+        connected. Raises ClusterError when that happens too often."""
+        for worker in [*self.producers, *self.consumers]:
+            if not worker.fell:
+                continue
+            worker.fell = False
+            if len(self.fallen) == FALLS:
+                raise ClusterError(f"client libraries ended {FALLS + 1} workers: {worker.name}")
+            self.fallen.append((worker, self.replace(worker)))
+        for gone, worker in self.fallen:
+            if worker.ready and worker.from_ns is None:
+                self.let_go(worker, gone)
+
     def due(self, from_ns: int, until_ns: int, rate: float) -> dict[str, int]:
         """How many messages each producer should have sent between two times, while it was there,
         by its number."""
@@ -263,7 +301,7 @@ class Crew:
 
     def _start(self, role: str, number: int, place: int | None = None) -> Worker:
         worker = self._spawner.submit(
-            Worker, self._directory, role, number, self._events, place
+            Worker, self._directory, role, number, self._events, place, self._may_crash
         ).result()
         if self._cluster_directory:
             note(self._cluster_directory, worker.name, worker.pid)
@@ -289,6 +327,11 @@ class Crew:
             return all(done(worker) for worker in workers)
 
         wait_until(look, what, READY_WITHIN_S, every_s=0.02, stop=stop)
+
+
+def may_crash(broker: Broker) -> str:
+    """Why a signal that ends its clients is no reason to doubt a run; empty: it is one."""
+    return broker.clients_may_crash() if isinstance(broker, ClientsMayCrash) else ""
 
 
 class Rates:

@@ -28,7 +28,7 @@ from chaos.load import assignment
 from chaos.load.assignment import group_name
 from chaos.load.clients import clients_of
 from chaos.load.dead_letters import dead_letter_stream
-from chaos.load.workers import Crew, Rates
+from chaos.load.workers import Crew, Rates, may_crash
 from chaos.report import report_after
 from chaos.run import drain
 from chaos.run.directory import create, write_json
@@ -106,7 +106,7 @@ class _Run:
         self.directory, self.events, self.stop = directory, events, options.stop
         self.runtime = runtime
         self.provision = Provision(self.experiment, runtime, options.keep, self._note)
-        self.crew, self.rates = Crew(directory, events), Rates()
+        self.crew, self.rates = Crew(directory, events, may_crash(experiment.broker)), Rates()
         self.schedule: Schedule | None = None
         self.watch: Watch | None = None
         self.problems: list[ChaosError] = []
@@ -298,8 +298,13 @@ class _Run:
 
     def _drain(self, over: Callable[[], bool]) -> None:
         limit_s = self.experiment.phases.drain_s
+
+        def tended() -> bool:
+            self.crew.tend()
+            return over()
+
         try:
-            wait_until(over, "consumers to see everything", limit_s, every_s=0.05, stop=self.stop)
+            wait_until(tended, "consumers to see everything", limit_s, every_s=0.05, stop=self.stop)
         except DeadlineExceeded:
             # Not an error: what was not delivered by now is counted, as "not yet".
             self.events.add("drain", what="deadline", seconds=limit_s)
@@ -374,6 +379,7 @@ class _Run:
         while (left_s := (time_ns - now_ns()) / 1e9) > 0:
             self._check()
             self.provision.guard()
+            self.crew.tend()
             self.rates.tell(self.crew, self.events)
             if self.crew.producers and not self.crew.under_way:
                 raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")

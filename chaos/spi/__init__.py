@@ -15,9 +15,6 @@ nanoseconds on the run's clock (`chaos.timing.now_ns`), all names of nodes are t
 from __future__ import annotations
 
 from chaos.spi.broker import (
-    NUMBER_AT as NUMBER_AT,
-)
-from chaos.spi.broker import (
     Broker as Broker,
 )
 from chaos.spi.broker import (
@@ -27,16 +24,10 @@ from chaos.spi.broker import (
     ChecksClients as ChecksClients,
 )
 from chaos.spi.broker import (
-    Consumer as Consumer,
-)
-from chaos.spi.broker import (
-    Deliveries as Deliveries,
+    ClientsMayCrash as ClientsMayCrash,
 )
 from chaos.spi.broker import (
     ElectsLeaders as ElectsLeaders,
-)
-from chaos.spi.broker import (
-    HandsBack as HandsBack,
 )
 from chaos.spi.broker import (
     HandsOut as HandsOut,
@@ -48,19 +39,10 @@ from chaos.spi.broker import (
     MovesReplicas as MovesReplicas,
 )
 from chaos.spi.broker import (
-    Numbers as Numbers,
-)
-from chaos.spi.broker import (
-    Outcome as Outcome,
-)
-from chaos.spi.broker import (
     PartitionEnd as PartitionEnd,
 )
 from chaos.spi.broker import (
     Placement as Placement,
-)
-from chaos.spi.broker import (
-    Producer as Producer,
 )
 from chaos.spi.broker import (
     Question as Question,
@@ -72,16 +54,7 @@ from chaos.spi.broker import (
     Replicas as Replicas,
 )
 from chaos.spi.broker import (
-    SendSink as SendSink,
-)
-from chaos.spi.broker import (
-    SettlesDurably as SettlesDurably,
-)
-from chaos.spi.broker import (
     TakesBack as TakesBack,
-)
-from chaos.spi.broker import (
-    TellsItself as TellsItself,
 )
 from chaos.spi.broker import (
     TellsItsEnd as TellsItsEnd,
@@ -94,6 +67,39 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Transacts as Transacts,
+)
+from chaos.spi.clients import (
+    NUMBER_AT as NUMBER_AT,
+)
+from chaos.spi.clients import (
+    Consumer as Consumer,
+)
+from chaos.spi.clients import (
+    Deliveries as Deliveries,
+)
+from chaos.spi.clients import (
+    HandsBack as HandsBack,
+)
+from chaos.spi.clients import (
+    Numbers as Numbers,
+)
+from chaos.spi.clients import (
+    Outcome as Outcome,
+)
+from chaos.spi.clients import (
+    Producer as Producer,
+)
+from chaos.spi.clients import (
+    SendSink as SendSink,
+)
+from chaos.spi.clients import (
+    SettlesDurably as SettlesDurably,
+)
+from chaos.spi.clients import (
+    TellsItself as TellsItself,
+)
+from chaos.spi.clients import (
+    WaitsForSettling as WaitsForSettling,
 )
 from chaos.spi.clocks import (
     Clocked as Clocked,

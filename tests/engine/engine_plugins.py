@@ -26,7 +26,7 @@ from chaos_adapters.brokers.memory.broker import Memory, MemoryStream
 
 ENTRY_POINTS = {
     "chaos.faults": ["Toothless", "Stubborn", "Clumsy", "Buggy", "Shaky", "Impossible"],
-    "chaos.brokers": ["Dying", "Never", "Sticky", "Deaf"],
+    "chaos.brokers": ["Dying", "Never", "Sticky", "Deaf", "Abrupt"],
 }
 
 
@@ -178,3 +178,11 @@ class Deaf(Memory):
         self, stream: MemoryStream, in_force: Mapping[str, Mapping[str, str]]
     ) -> Sequence[str]:
         return [f"stream has copies={in_force['stream']['copies']}, and was told 2."]
+
+
+@dataclass(frozen=True)
+class Abrupt(Memory):
+    """Has a client library that is known to end its process."""
+
+    def clients_may_crash(self) -> str:
+        return "its library aborts"

@@ -101,3 +101,34 @@ def test_a_run_that_breaks_off_injects_nothing_more(scene: Scene, played: Play) 
     assert (seen.events[-1]["time_ns"] - seen.moment_ns) / 1e9 < 15
     is_unknown(seen, "producer-0")
     assert [fault.skipped for fault in faults(seen)] == [False, True]
+
+
+ABORTED = Scene(
+    "aborted",
+    experiment(
+        step("process.pause", for_s=0.3), cluster={"broker": "test.abrupt"},
+        load={"producers": {"rate": "200/s"}, "consumers": {"count": 1}},
+        phases={"settle": "6s"},
+    ),
+    Plan(at="event phase=faults", do=("producer 0:ABRT", "consumer 0:SEGV")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("scene", [ABORTED], ids=str)
+def test_a_client_library_that_ends_its_process_costs_one_worker(
+    scene: Scene, played: Play
+) -> None:
+    """On record as what it was, followed by another one, and judged as any crash of a client: what
+    was acknowledged and on record came out, so the run passes."""
+    seen = played(scene)
+    assert seen.status == 0, seen.output
+    told = {each["client"]: each for each in seen.events if each["kind"] == "client"
+            and each["what"] in ("crashed", "started")}  # fmt: skip
+    assert told.keys() == {"producer-0", "producer-1", "consumer-0", "consumer-1"}
+    why = "and no fault did that: its library aborts"
+    assert told["producer-0"]["why"] == f"ended by SIGABRT, {why}"
+    assert told["consumer-0"]["why"] == f"ended by SIGSEGV, {why}"
+    assert told["producer-1"]["after"] == "producer-0"
+    assert {row["producer"] for row in seen.rows("sends")} == {0, 1}
+    assert figure(seen.document, "loss", "lost") == 0
+    assert seen.rejudged().exit_code == 0

@@ -73,7 +73,14 @@ class Server:
             at = {"0": str(self.address)}
             route = {
                 "brokerDatas": [{"brokerName": "rocketmq", "brokerAddrs": at}],
-                "queueDatas": [{"brokerName": "rocketmq", "writeQueueNums": 4}],
+                "queueDatas": [
+                    {
+                        "brokerName": "rocketmq",
+                        "readQueueNums": 4,
+                        "writeQueueNums": 4,
+                        "perm": 6,
+                    }
+                ],
             }
             return codes.SUCCESS, {}, json.dumps(route).encode()
         if code == codes.HEART_BEAT:

@@ -291,7 +291,8 @@ STOPPED = """\
 
 
 @pytest.mark.parametrize(("log", "in_order"), [
-    (STOPPED, True), (STOPPED.replace("msg_store_transient' is", "msg_store_transient' was"), False),
+    (STOPPED, True),
+    (STOPPED.replace("msg_store_transient' is", "msg_store_transient' was"), False),
     (f"{STOPPED}\n[notice] <0.61.0> SIGTERM received - shutting down", False), ("", False),
 ])  # fmt: skip
 def test_an_orderly_end_is_told_by_the_stores(log: str, in_order: bool) -> None:

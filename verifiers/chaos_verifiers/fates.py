@@ -119,7 +119,7 @@ def missing(state: State, facts: Facts) -> dict[str, NDArray[np.int64]]:
     _trim(state)
     rows = state.acked.rows()
     stored = state.flags.of(rows[:, 0], rows[:, 1]) & _STORED > 0
-    whole = np.isin(rows[:, 2], list(records.read_back(facts)))
+    whole = np.isin(rows[:, 2], list(records.told_by_reading(facts)))
     gone = ~stored & (whole | _passed(rows, state.reach))
     copies, skipped = state.stored.rows(), Messages(np.bool_)
     copies = copies[_passed(copies, state.reach)]
@@ -144,7 +144,7 @@ def _passed(rows: NDArray[np.int64], reach: Mapping[int, int]) -> NDArray[np.boo
 def vanished(state: State, facts: Facts) -> NDArray[np.int64] | None:
     """What was acknowledged and delivered but is not stored; None if not all was read back, or a
     stream does not keep what it delivered."""
-    if not facts.keeps or not state.partitions <= records.read_back(facts):
+    if not facts.keeps or not state.partitions <= records.told_by_reading(facts):
         return None
     vanished = Table(4)
     for producer, sequence in state.flags.where(lambda flags: flags == _ACKED | _DELIVERED):

@@ -232,6 +232,14 @@ def read_back(facts: Facts) -> frozenset[int]:
     return frozenset(number for number, end in facts.ends.items() if end.read >= end.end)
 
 
+def told_by_reading(facts: Facts) -> frozenset[int]:
+    """The partitions of which is known what they hold: -1, which stands for one that the client did
+    not tell, is among them if all were read back."""
+    whole = read_back(facts)
+    everywhere = facts.partitions > 0 and whole >= set(range(facts.partitions))
+    return whole | {-1} if everywhere else whole
+
+
 def anomalies(rows: Mapping[str, NDArray[np.int64]]) -> tuple[Anomaly, ...]:
     """One for each row (producer, sequence, partition, offset) of each kind, up to the limit."""
     return tuple(

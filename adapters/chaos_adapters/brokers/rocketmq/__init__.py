@@ -9,12 +9,14 @@ from typing import ClassVar, Literal
 from chaos.spi import (
     Address,
     Caveat,
+    Consumer,
     Deliveries,
     Held,
     Launch,
     Member,
     PartitionEnd,
     Place,
+    Producer,
     SendSink,
     Settings,
     Transactions,
@@ -22,10 +24,10 @@ from chaos.spi import (
 )
 from chaos_adapters.brokers.rocketmq import admin, reading, topology, versions
 from chaos_adapters.brokers.rocketmq import in_force as server_settings
-from chaos_adapters.brokers.rocketmq import settings as client_settings
-from chaos_adapters.brokers.rocketmq.consumer import RemotingConsumer
+from chaos_adapters.brokers.rocketmq import settings as remoting_settings
+from chaos_adapters.brokers.rocketmq.drivers import Crashing, Driver, Name, Transacting, driver
+from chaos_adapters.brokers.rocketmq.drivers.native import settings as native_settings
 from chaos_adapters.brokers.rocketmq.observer import RocketmqObserver
-from chaos_adapters.brokers.rocketmq.producer import RemotingProducer
 from chaos_adapters.brokers.rocketmq.topology import Topology
 
 
@@ -51,8 +53,10 @@ class Rocketmq:
 
     stream_type: ClassVar[type] = Topic
     client_settings: ClassVar[Mapping[str, type]] = {
-        "producers": client_settings.ProducerSettings,
-        "consumers": client_settings.ConsumerSettings,
+        "producers": remoting_settings.ProducerSettings,
+        "consumers": remoting_settings.ConsumerSettings,
+        "producers with `client: native`": native_settings.ProducerSettings,
+        "consumers with `client: native`": native_settings.ConsumerSettings,
     }
     java: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, bool]] = {
@@ -84,11 +88,18 @@ class Rocketmq:
     """Settings of all brokers, as RocketMQ names them, such as `allAckInSyncStateSet`."""
     controller_settings: Settings = field(default_factory=dict)
     """Settings of all name servers and controllers, such as `enableElectUncleanMaster`."""
+    client: Name = "remoting"
+    """Which library sends and receives. `remoting`: our own driver, which tells the queue of each
+    acknowledgement. `native`: the package rocketmq-client-python, as its applications see it."""
 
     def __post_init__(self) -> None:
         for name in ("replicas", "name_servers"):
             if not 1 <= getattr(self, name) <= 9:
                 raise ValueError(f"{name} is {getattr(self, name)}: 1 to 9 are possible")
+
+    @property
+    def _driver(self) -> Driver:
+        return driver(self.client)
 
     @property
     def topology(self) -> Topology:
@@ -109,8 +120,13 @@ class Rocketmq:
         return found
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
-        """By name and kind."""
-        return list(client_settings.problems(producer, consumer))
+        """What the driver says."""
+        return self._driver.problems(producer, consumer)
+
+    def clients_may_crash(self) -> str:
+        """See spi.ClientsMayCrash."""
+        chosen = self._driver
+        return chosen.crashes if isinstance(chosen, Crashing) else ""
 
     def files(self, stream: Topic) -> Sequence[str]:  # noqa: ARG002 - all share one commit log
         """The commit log, in which the messages of all topics follow each other."""
@@ -167,12 +183,14 @@ class Rocketmq:
 
     def producer(
         self, clients: Mapping[str, Address], stream: Topic, settings: Settings, sink: SendSink
-    ) -> RemotingProducer:
-        """Settings are named as in RocketMQ's Java client."""
-        return RemotingProducer(clients, stream.name, client_settings.producer(settings), sink)
+    ) -> Producer:
+        """The driver's."""
+        return self._driver.producer(clients, stream.name, settings, sink)
 
     def transaction_problems(self, settings: Settings) -> Sequence[str]:
         """All of a local transaction are half sent before the first is ended."""
+        if not isinstance(self._driver, Transacting):
+            return [f"client={self.client}, whose library has none"]
         why = "orderly=true, as several messages of a queue are open at once"
         return [why] if settings.get("orderly") else []
 
@@ -188,17 +206,18 @@ class Rocketmq:
         sink: SendSink,
         transactions: Transactions,
         identity: str,  # noqa: ARG002
-    ) -> RemotingProducer:
+    ) -> Producer:
         """RocketMQ shuts nobody out: all producers are of one group, each of which can tell what
         was decided about any message."""
-        chosen = client_settings.producer(settings)
-        return RemotingProducer(clients, stream.name, chosen, sink, transactions)
+        chosen = self._driver
+        assert isinstance(chosen, Transacting)
+        return chosen.transactional_producer(clients, stream.name, settings, sink, transactions)
 
     def consumer(
         self, clients: Mapping[str, Address], stream: Topic, settings: Settings, group: str
-    ) -> RemotingConsumer:
-        """Settings are named as in RocketMQ's Java client."""
-        return RemotingConsumer(clients, stream.name, group, client_settings.consumer(settings))
+    ) -> Consumer:
+        """The driver's."""
+        return self._driver.consumer(clients, stream.name, settings, group)
 
     def take_back_problem(self, stream: Topic) -> str:  # noqa: ARG002 - every topic's do
         """None: a group has topics of its own for what its members hand back."""
@@ -226,7 +245,7 @@ class Rocketmq:
         """What RocketMQ's documentation makes the guarantees depend on."""
         from chaos_adapters.brokers.rocketmq.caveats import caveats
 
-        return caveats(self, producer, consumer)
+        return [*caveats(self), *self._driver.caveats(producer, consumer)]
 
     def cache_caveats(self, stream: Topic) -> Sequence[Caveat]:  # noqa: ARG002
         """See spi.TrustsCaches."""

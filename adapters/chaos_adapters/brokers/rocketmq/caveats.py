@@ -19,10 +19,9 @@ _ASYNC_FLUSH = "flushDiskType=ASYNC_FLUSH"
 _IN_MEMORY = "what is acknowledged is in memory first: a loss of power of all copies loses it"
 
 
-def caveats(broker: Rocketmq, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
-    """All that hold, most telling first."""
-    return [*_loss(broker, producer), *_divergence(broker), *_duplication(producer),
-            *_ordering(producer), *_skipping(consumer)]  # fmt: skip
+def caveats(broker: Rocketmq) -> Sequence[Caveat]:
+    """What of the cluster weakens it, most telling first; clients have their own, by driver."""
+    return [*_loss(broker), *_divergence(broker)]
 
 
 def cache_caveats(broker: Rocketmq) -> Sequence[Caveat]:
@@ -70,14 +69,11 @@ def _controlled(settings: Settings) -> Iterator[Caveat]:
         yield Caveat("loss", f"minInSyncReplicas={least}", why)
 
 
-def _loss(broker: Rocketmq, producer: Settings) -> Iterator[Caveat]:
+def _loss(broker: Rocketmq) -> Iterator[Caveat]:
     yield from _copies(broker)
     if _true(broker.controller_settings, "enableElectUncleanMaster"):
         why = "a broker outside the SyncStateSet, which lacks messages, may become master"
         yield Caveat("loss", "enableElectUncleanMaster=true", why)
-    if str(producer.get("waitStoreMsgOK", True)).lower() == "false":
-        why = "the broker acknowledges before the message is flushed and copied"
-        yield Caveat("loss", "waitStoreMsgOK=false", why)
     if not _flushes(broker) and any(_copies(broker)):
         # With safe copies only the loss of power of all of them would show it: cache_caveats.
         yield Caveat("loss", _ASYNC_FLUSH, _IN_MEMORY)
@@ -91,22 +87,3 @@ def _divergence(broker: Rocketmq) -> Iterator[Caveat]:
     if _true(broker.controller_settings, "enableElectUncleanMaster"):
         why = "a broker outside the SyncStateSet may become master"
         yield Caveat("divergence", "enableElectUncleanMaster=true", why)
-
-
-def _duplication(producer: Settings) -> Iterator[Caveat]:
-    retries = int(producer.get("retryTimesWhenSendFailed", 0))
-    if retries:
-        why = "a message that is sent again after a lost answer is stored twice"
-        yield Caveat("duplication", f"retryTimesWhenSendFailed={retries}", why)
-
-
-def _ordering(producer: Settings) -> Iterator[Caveat]:
-    if not _true(producer, "orderly"):
-        why = "several messages of a queue are open at once: one that is refused is overtaken"
-        yield Caveat("ordering", "orderly=false", why)
-
-
-def _skipping(consumer: Settings) -> Iterator[Caveat]:
-    if str(consumer.get("consumeFromWhere", "first")) == "last":
-        why = "a group without a position skips what came before"
-        yield Caveat("loss", "consumeFromWhere=last", why)

@@ -19,6 +19,7 @@ from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.admin import brokers, find_master
 from chaos_adapters.brokers.rocketmq.lines import Line, ask, wait
 from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
+from chaos_adapters.brokers.rocketmq.text import from_text
 
 GROUP = "chaos-reader"
 _DEAD = "-dlt"
@@ -72,7 +73,7 @@ def _dead_letter_topics(at: Address) -> list[str]:
 def deliveries(found: Sequence[Stored], received_ns: int) -> Deliveries:
     """As the engine wants them."""
     return Deliveries(
-        [each.body for each in found], [each.queue for each in found],
+        [from_text(each.body) for each in found], [each.queue for each in found],
         [each.offset for each in found], received_ns, [each.times > 0 for each in found],
     )  # fmt: skip
 
@@ -98,7 +99,8 @@ def _held(found: Sequence[Stored], epochs: Sequence[tuple[int, int]]) -> Held:
     offsets = [each.offset for each in found]
     return Held(
         found[0].queue, offsets, offsets, [crc32(each.body) & 0x7FFFFFFF for each in found],
-        [_epoch(each.physical, epochs) for each in found], [each.body for each in found],
+        [_epoch(each.physical, epochs) for each in found],
+        [from_text(each.body) for each in found],
     )  # fmt: skip
 
 

@@ -56,10 +56,13 @@ _MAY_BE_ZERO = ("retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhen
 _KINDS = {"int": int, "bool": bool, "str": str}
 
 
-def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]]:
-    """Each wrong setting as (path in the experiment, what to do)."""
+def problems(
+    producer: Settings, consumer: Settings, of_producers: type, of_consumers: type
+) -> Iterator[tuple[str, str]]:
+    """Each wrong setting as (path in the experiment, what to do); what there is, are the fields of
+    two dataclasses."""
     for role, given, kind in (
-        ("producers", producer, ProducerSettings), ("consumers", consumer, ConsumerSettings),
+        ("producers", producer, of_producers), ("consumers", consumer, of_consumers),
     ):  # fmt: skip
         known = {each.name: _KINDS[str(each.type)] for each in fields(kind)}
         for name, value in given.items():
@@ -77,13 +80,3 @@ def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]
     where = consumer.get("consumeFromWhere", "first")
     if where not in ("first", "last"):
         yield "load.consumers.settings.consumeFromWhere", f"{where!r} should be first or last"
-
-
-def producer(given: Settings) -> ProducerSettings:
-    """As checked before."""
-    return ProducerSettings(**given)  # type: ignore[arg-type]
-
-
-def consumer(given: Settings) -> ConsumerSettings:
-    """As checked before."""
-    return ConsumerSettings(**given)  # type: ignore[arg-type]
