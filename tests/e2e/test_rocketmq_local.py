@@ -10,12 +10,19 @@ from tests.e2e.tools import Run
 
 pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
 LOCAL = ("--runtime", "local")
+CLIENTS = ["remoting", pytest.param("native", marks=pytest.mark.full)]
 
 
-def test_safe_settings_survive_a_killed_master(run: Run) -> None:
+def client(name: str) -> tuple[str, str]:
+    """Options that choose who sends and receives."""
+    return "--set", f"cluster.client={name}"
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_safe_settings_survive_a_killed_master(name: str, run: Run) -> None:
     """Three brokers, the master killed: PASS, another one is master meanwhile, and what was
     acknowledged came out, by the records as well."""
-    ran = run("rocketmq/broker-down.yaml", *LOCAL)
+    ran = run("rocketmq/broker-down.yaml", *LOCAL, *client(name))
     assert ran.code == 0, ran.output
     (fault,) = ran.verdict["faults"]
     assert fault["proved"]
@@ -26,10 +33,11 @@ def test_safe_settings_survive_a_killed_master(run: Run) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-def test_asynchronous_replication_loses_what_the_verdict_names(run: Run) -> None:
+@pytest.mark.parametrize("name", CLIENTS)
+def test_asynchronous_replication_loses_what_the_verdict_names(name: str, run: Run) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the settings are
     blamed."""
-    ran = run("rocketmq/unsafe/async-replication.yaml", *LOCAL)
+    ran = run("rocketmq/unsafe/async-replication.yaml", *LOCAL, *client(name))
     assert ran.code == 1, ran.output
     lost_as_named(ran)
     loss = next(each for each in ran.verdict["questions"] if each["name"] == "loss")
