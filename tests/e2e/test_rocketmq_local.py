@@ -13,12 +13,19 @@ LOCAL = ("--runtime", "local")
 DRAFTS = "../docs/drafts/rocketmq"
 ON_ONE_CLUSTER = ("slave-down",)
 """In a row, so that it is kept for the next one only."""
+CLIENTS = ["remoting", pytest.param("native", marks=pytest.mark.full)]
 
 
-def test_safe_settings_survive_a_killed_master(run: Run) -> None:
+def client(name: str) -> tuple[str, str]:
+    """Options that choose who sends and receives."""
+    return "--set", f"cluster.client={name}"
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_safe_settings_survive_a_killed_master(name: str, run: Run) -> None:
     """Three brokers, the master killed: PASS, another one is master meanwhile, and what was
     acknowledged came out, by the records as well."""
-    ran = run("rocketmq/broker-down.yaml", *LOCAL)
+    ran = run("rocketmq/broker-down.yaml", *LOCAL, *client(name))
     assert ran.code == 0, ran.output
     (fault,) = ran.verdict["faults"]
     assert fault["proved"]
@@ -29,17 +36,19 @@ def test_safe_settings_survive_a_killed_master(run: Run) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-@pytest.mark.parametrize(("experiment", "blamed"), [
-    ("rocketmq/unsafe/async-replication", "allAckInSyncStateSet"),
-    pytest.param(f"{DRAFTS}/unsafe/unclean-election", "enableElectUncleanMaster",
+@pytest.mark.parametrize(("experiment", "name", "blamed"), [
+    ("rocketmq/unsafe/async-replication", "remoting", "allAckInSyncStateSet"),
+    pytest.param("rocketmq/unsafe/async-replication", "native", "allAckInSyncStateSet",
+                 marks=pytest.mark.full),
+    pytest.param(f"{DRAFTS}/unsafe/unclean-election", "remoting", "enableElectUncleanMaster",
                  marks=pytest.mark.full),
 ])  # fmt: skip
 def test_unsafe_settings_lose_what_the_verdict_names(
-    run: Run, experiment: str, blamed: str
+    run: Run, experiment: str, name: str, blamed: str
 ) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the settings are
     blamed."""
-    ran = run(f"{experiment}.yaml", *LOCAL)
+    ran = run(f"{experiment}.yaml", *LOCAL, *client(name))
     assert ran.code == 1, ran.output
     lost_as_named(ran)
     loss = next(each for each in ran.verdict["questions"] if each["name"] == "loss")

