@@ -11,7 +11,7 @@ from tests.e2e.tools import Run
 pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
 LOCAL = ("--runtime", "local")
 DRAFTS = "../docs/drafts/rocketmq"
-ON_ONE_CLUSTER = ("slave-down",)
+ON_ONE_CLUSTER = ("controller-down", "namesrv-down", "slave-down", "rolling-restart")
 """In a row, so that it is kept for the next one only."""
 CLIENTS = ["remoting", pytest.param("native", marks=pytest.mark.full)]
 
