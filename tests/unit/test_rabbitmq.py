@@ -298,3 +298,37 @@ STOPPED = """\
 def test_an_orderly_end_is_told_by_the_stores(log: str, in_order: bool) -> None:
     """As 3.10.8 writes it at its end, and not what is left of an earlier one."""
     assert Rabbitmq().ended_in_order(log.splitlines()) is in_order
+
+
+WARNED = (
+    "\x1b[1m\x1b[31mRABBITMQ_ERLANG_COOKIE env variable support is deprecated and will be REMOVED "
+    "in a future version. \x1b[0m\x1b[33mUse the $HOME/.erlang.cookie file or the --erlang-cookie "
+    "switch instead.\x1b[0m\n"
+)
+
+
+class _Shell:
+    """A node that evaluates, as 3.10.8 was seen to."""
+
+    name = "rabbitmq-1"
+
+    def __init__(self, value: str) -> None:
+        self.value, self.asked = value, ""
+
+    def run(self, argv: list[str], timeout_s: float) -> str:
+        self.asked = argv[-1]
+        return f"{WARNED}{{mqchaos,{self.value}}}\n" if self.value else WARNED
+
+
+@pytest.mark.parametrize("limit", ["0.4", "{absolute,1073741824}"])
+def test_a_limit_is_read_past_what_else_the_tool_says(limit: str) -> None:
+    """What is given back on heal is the limit alone."""
+    shell: Any = _Shell(limit)
+    assert admin.memory_limit(shell) == limit
+    admin.limit_memory(shell, limit)
+    assert shell.asked == (f"{{mqchaos, vm_memory_monitor:set_vm_memory_high_watermark({limit})}}.")
+
+
+def test_a_tool_that_says_nothing_of_use_is_no_limit() -> None:
+    with pytest.raises(ClusterError, match="to nothing"):
+        admin.memory_limit(_Shell(""))  # type: ignore[arg-type]

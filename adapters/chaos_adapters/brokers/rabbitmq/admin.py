@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -127,7 +128,12 @@ def limit_memory(node: Node, limit: str) -> None:
 
 
 def _evaluated(node: Node, expression: str) -> str:
-    return node.run(["rabbitmqctl", "eval", f"{expression}."], _EVALUATE_S).strip()
+    """What it is, as an Erlang term on one line. The tool says more on its standard output, such as
+    that a cookie in the environment is out of date, so the term is marked. Raises ClusterError."""
+    said = node.run(["rabbitmqctl", "eval", f"{{mqchaos, {expression}}}."], _EVALUATE_S)
+    if not (found := re.search(r"\{mqchaos,\s*(.+)\}", said)):
+        raise ClusterError(f"{node.name} evaluated {expression} to nothing: {said}")
+    return found[1]
 
 
 def memory_alarms(clients: Mapping[str, Address], timeout_s: float) -> Sequence[str]:
