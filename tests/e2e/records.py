@@ -25,6 +25,17 @@ def came_out(run_directory: Path) -> set[tuple[int, int]]:
     return found
 
 
+def received(run_directory: Path) -> list[tuple[int, int, str]]:
+    """(time in ns, partition, consumer) of all that consumers got, in the order of time."""
+    found: list[tuple[int, int, str]] = []
+    for path in (run_directory / "history").glob("*.deliveries.arrow"):
+        rows: Any = pa.ipc.open_stream(path).read_all()
+        consumer, _, _ = path.name.partition(".")
+        times, partitions = (rows[name].to_pylist() for name in ("received_ns", "partition"))
+        found += [(at, number, consumer) for at, number in zip(times, partitions, strict=True)]
+    return sorted(found)
+
+
 def lost_as_named(ran: Ran) -> set[tuple[int, int]]:
     """(producer, sequence) of all that was acknowledged and came out nowhere: some, and exactly
     those that the verdict calls lost."""

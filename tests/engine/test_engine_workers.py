@@ -110,7 +110,7 @@ ABORTED = Scene(
     experiment(
         step("process.pause", for_s=0.3), cluster={"broker": "test.abrupt"},
         load={"producers": {"rate": "200/s"}, "consumers": {"count": 1}},
-        phases={"settle": "6s"},
+        phases={"settle": "25s"},  # a new worker was seen to take 10 s to start at a load of 17
     ),
     Plan(at="event phase=faults", do=("producer 0:ABRT", "consumer 0:SEGV")),
 )  # fmt: skip
