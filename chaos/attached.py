@@ -96,6 +96,8 @@ class Attached:
         if self.stream is None:
             return ""
         view = self.look()
+        if not view.in_sync:
+            return ""  # where nobody tells who is in sync, `ready` has the last word
         behind = [
             f"partition {number} lacks {', '.join(sorted(lacking))}"
             for number, replicas in view.replicas.items()

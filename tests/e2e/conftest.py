@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.tools import Labelled, Ran, Run, chaos, labelled, why_no_docker
+from tests.e2e.tools import RUN_WITHIN_S, Labelled, Ran, Run, chaos, labelled, why_no_docker
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """`chaos run EXPERIMENT ...` in a runs directory of the test's own."""
 
-    def run_it(experiment: str, *options: str) -> Ran:
-        runs = tmp_path / "runs"
-        done = chaos("run", str(Path("experiments") / experiment), "--runs", str(runs), *options)
+    def run_it(experiment: str, *options: str, within_s: float = RUN_WITHIN_S) -> Ran:
+        runs, file = tmp_path / "runs", str(Path("experiments") / experiment)
+        done = chaos("run", file, "--runs", str(runs), *options, timeout_s=within_s)
         directories = sorted(runs.iterdir()) if runs.is_dir() else []
         output = done.stdout + done.stderr
         assert directories, output

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("tries", ["rocketmq-tries.yaml", "rocketmq-disk-tries.yaml"])
 def test_every_fault_takes_effect_and_is_gone(run: Run, tries: str) -> None:
     """Each is proved on and proved gone, and nothing is lost."""
-    ran = run(str(HERE / tries), "--runtime", "docker")
+    ran = run(str(HERE / tries), "--runtime", "docker", within_s=500)
     assert ran.code == 0, ran.output
     faults = ran.verdict["faults"]
     assert faults
