@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from chaos.load.strays import is_frozen, note, release
 from chaos.spi import Injection, Json, Loaded, NodeState, Presence
 from chaos.targets import client_names, client_problem, resolve_clients
 from chaos.timing import wait_until
+from chaos_adapters.faults import clients
 from chaos_adapters.faults.client_crash import ClientCrash
 from chaos_adapters.faults.client_pause import ClientPause
 from chaos_adapters.faults.client_slow import ClientSlow
@@ -113,12 +115,25 @@ def test_only_what_runs_can_be_hit(fault: Any, act: str) -> None:
 
 
 @each
-def test_a_consumer_that_has_had_nothing_to_do_is_no_target(fault: Any, act: str) -> None:
+def test_a_consumer_that_has_had_nothing_to_do_is_no_target(
+    fault: Any, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing would be seen of it, and the run would pass; seen in a real run."""
+    monkeypatch.setattr(clients, "FIRST_DELIVERY_S", 0.2)
     cluster = mesh()
     cluster.load["client-2"].stats["received"] = 0
     with pytest.raises(FaultError, match="client-2 to any effect: it has received nothing"):
         fault.plan(FakeRig(cluster), Random(1))
+
+
+@each
+def test_the_first_delivery_of_a_consumer_is_waited_for(fault: Any, act: str) -> None:
+    """Seen on a busy machine: a consumer with its first messages 2 s late ended a run."""
+    cluster = mesh()
+    stats = cluster.load["client-2"].stats
+    stats["received"] = 0
+    Timer(0.3, stats.update, kwargs={"received": 1}).start()
+    assert fault.plan(FakeRig(cluster), Random(1)).nodes, act
 
 
 @each

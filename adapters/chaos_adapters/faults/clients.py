@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from chaos.errors import FaultError
+from chaos.errors import DeadlineExceeded, FaultError
 from chaos.spi import Client, Cluster, Effect, Injection, Loaded, NodeState, Presence, Rig
+from chaos.timing import wait_until
+
+FIRST_DELIVERY_S = 5.0
+"""How long a fault waits for a consumer to be at work. On a busy machine one that joined its group
+in good time may have had its first messages only then."""
 
 
 def running(rig: Rig, target: str, act: str) -> tuple[str, ...]:
@@ -18,9 +24,19 @@ def running(rig: Rig, target: str, act: str) -> tuple[str, ...]:
     for name in names:
         if (state := rig.cluster.load[name].state()) is not NodeState.RUNNING:
             raise FaultError(f"cannot {act} {name}: it is {state} already")
-        if rig.cluster.load[name].told().get("received") == 0:
-            raise FaultError(f"cannot {act} {name} to any effect: it has received nothing so far")
+    for name in names:
+        try:
+            wait_until(partial(_at_work, rig.cluster.load[name]), "a delivery", FIRST_DELIVERY_S)
+        except DeadlineExceeded:
+            raise FaultError(
+                f"cannot {act} {name} to any effect: it has received nothing so far"
+            ) from None
     return names
+
+
+def _at_work(client: Client) -> bool:
+    """A producer always is."""
+    return client.told().get("received") != 0
 
 
 def targets(cluster: Cluster, injection: Injection) -> Sequence[Client]:
