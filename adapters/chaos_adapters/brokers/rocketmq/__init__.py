@@ -191,8 +191,12 @@ class Rocketmq:
         """All of a local transaction are half sent before the first is ended."""
         if not isinstance(self._driver, Transacting):
             return [f"client={self.client}, whose library has none"]
-        why = "orderly=true, as several messages of a queue are open at once"
-        return [why] if settings.get("orderly") else []
+        found = []
+        if settings.get("orderly"):
+            found.append("orderly=true, as several messages of a queue are open at once")
+        if settings.get("delayTimeLevel"):
+            found.append("delayTimeLevel, as RocketMQ delays no message of a transaction")
+        return found
 
     def settings_in_transactions(self, settings: Settings) -> Settings:
         """The same."""

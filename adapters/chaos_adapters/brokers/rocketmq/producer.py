@@ -26,6 +26,7 @@ from chaos.spi import Address, Outcome, SendSink, Transactions
 from chaos.timing import now_ns
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.admin import servers
+from chaos_adapters.brokers.rocketmq.delayed import Asked, Backlog
 from chaos_adapters.brokers.rocketmq.lines import Line, wait
 from chaos_adapters.brokers.rocketmq.remoting import LANGUAGE, OWN_QUEUE, VERSION, Frame, frame
 from chaos_adapters.brokers.rocketmq.routes import RouteWatch
@@ -71,6 +72,8 @@ class Templates:
         properties += f"{OWN_QUEUE}\x01@own\x02"
         if self._half:
             properties += f"TRAN_MSG\x01true\x02PGROUP\x01{PRODUCER_GROUP}\x02"
+        if self._settings.delayTimeLevel:
+            properties += f"DELAY\x01{self._settings.delayTimeLevel}\x02"
         if key is not None:
             properties += f"KEYS\x01{key.decode(errors='replace')}\x02"
         fields = {
@@ -102,6 +105,8 @@ class RemotingProducer:
     ) -> None:
         self._sink, self._settings = sink, settings
         self._halves = Halves(transactions) if transactions else None
+        level = settings.delayTimeLevel
+        self._delayed = Backlog(level) if level else None
         self._closing = False
         self._watch = RouteWatch(servers(clients), topic, settings.pollNameServerInterval / 1e3)
         self._templates = Templates(topic, settings, half=transactions is not None)
@@ -144,10 +149,10 @@ class RemotingProducer:
             wait(self._lines, min(left_s, self._watch.due_s(time.monotonic()), _PAUSE_S))
 
     def close(self, timeout_s: float) -> None:
-        """Wait for open sends, and for the end of what is stored."""
+        """Wait for open sends, for the end of what is stored, and for what is delayed."""
         deadline = time.monotonic() + timeout_s
         self._closing = True
-        while (self._again or self._open or self._unended) and time.monotonic() < deadline:
+        while (self._unsettled or self._kept_back) and time.monotonic() < deadline:
             self.poll(0.05)
         for line in self._lines:
             line.close()
@@ -161,11 +166,18 @@ class RemotingProducer:
     @property
     def _open(self) -> int:
         lines = [*([self._current] if self._current else []), *self._old]
-        return sum(tag is not _BEAT for line in lines for tag in line.open.values())
+        return sum(
+            tag is not _BEAT and not isinstance(tag, Asked)
+            for line in lines for tag in line.open.values()
+        )  # fmt: skip
 
     @property
-    def _unended(self) -> bool:
-        return bool(self._halves and self._halves.waiting)
+    def _unsettled(self) -> bool:
+        return bool(self._again or self._open or (self._halves and self._halves.waiting))
+
+    @property
+    def _kept_back(self) -> bool:
+        return bool(self._delayed and not self._delayed.over)
 
     def _queue(self, key: bytes | None) -> int:
         queues = self._watch.route.queues
@@ -205,6 +217,9 @@ class RemotingProducer:
         self._connect(now)
         self._send_again(now)
         self._end(now)
+        at = self._usable(now)
+        if self._closing and self._delayed and at and not self._unsettled:
+            self._delayed.ask(at, now)
 
     def _follow(self) -> None:
         """The route changed: new messages go to the master that it names."""
@@ -237,11 +252,13 @@ class RemotingProducer:
                 "producerDataSet": [{"groupName": PRODUCER_GROUP}]}  # fmt: skip
         line.ask(_BEAT, codes.HEART_BEAT, {}, json.dumps(body).encode())
 
-    def _answered(self, tag: Send | Half | str, answer: Frame, now: float) -> None:
+    def _answered(self, tag: Send | Half | Asked | str, answer: Frame, now: float) -> None:
         if tag == _BEAT:
             self._ready = True
         if isinstance(tag, Half):
             self._ended(tag, answer, now)
+        if isinstance(tag, Asked) and self._delayed:
+            self._delayed.answered(tag, answer)
         if not isinstance(tag, Send):
             return
         self._busy.discard(tag.queue)
@@ -249,7 +266,9 @@ class RemotingProducer:
             self._halves.stored(tag.sequence, tag.queue, answer.fields)
             return
         if answer.code == codes.SUCCESS:
-            self._acknowledge(tag.sequence, tag.queue, int(answer.fields["queueOffset"]))
+            # What is told of a delayed message is its place among all delayed ones.
+            offset = -1 if self._delayed else int(answer.fields["queueOffset"])
+            self._acknowledge(tag.sequence, tag.queue, offset)
             return
         outcome = codes.outcome(answer.code, answer.remark)
         reason = codes.NAMES.get(answer.code, str(answer.code))
@@ -305,7 +324,7 @@ class RemotingProducer:
             why = "rolled back on purpose"
             self._sink.failed(half.sequence, half.queue, now_ns(), Outcome.ABORTED, why)
 
-    def _lost(self, tag: Send | Half | str, now: float, reason: str) -> None:
+    def _lost(self, tag: Send | Half | Asked | str, now: float, reason: str) -> None:
         self._watch.hurry()
         if isinstance(tag, Half):
             tag.ask_at = now

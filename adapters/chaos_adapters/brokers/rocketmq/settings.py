@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from chaos.spi import Settings
+from chaos_adapters.brokers.rocketmq import delayed
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class ProducerSettings:
     """Whether the broker answers only when the message is as safe as it was told to make it."""
     orderly: bool = False
     """Whether only one message of each queue is open at a time, so that none overtakes another."""
+    delayTimeLevel: int = 0  # noqa: N815
+    """Brokers deliver messages 1 s (1), 5 s (2), 10 s (3) or 30 s (4) after they were sent; 0: at
+    once. The run waits for them in the end."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class ConsumerSettings:
     """Where a group without a position begins: `first` or `last`."""
 
 
-_MAY_BE_ZERO = ("retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhenNextConsume")
+_MAY_BE_ZERO = (
+    "retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhenNextConsume", "delayTimeLevel",
+)  # fmt: skip
 _KINDS = {"int": int, "bool": bool, "str": str}
 
 
@@ -77,6 +83,9 @@ def problems(
                 and (not isinstance(value, bool))
             ):
                 yield path, f"{value} is too small"
+    level = producer.get("delayTimeLevel", 0)
+    if type(level) is int and level > delayed.MOST:
+        yield "load.producers.settings.delayTimeLevel", f"{level} is too much: 1 to {delayed.MOST}"
     where = consumer.get("consumeFromWhere", "first")
     if where not in ("first", "last"):
         yield "load.consumers.settings.consumeFromWhere", f"{where!r} should be first or last"
