@@ -30,9 +30,8 @@ def topics(servers: str) -> dict[str, str]:
         )
         for kind, more in (("default", {}), ("flush.messages=1", {"flush.messages": "1"}))
     }
-    for future in (
-        AdminClient({"bootstrap.servers": servers}).create_topics([*made.values()]).values()
-    ):
+    admin = AdminClient({"bootstrap.servers": servers})  # asks for as long as it lives
+    for future in admin.create_topics([*made.values()]).values():
         future.result(_WITHIN_S)
     return {kind: topic.topic for kind, topic in made.items()}
 
