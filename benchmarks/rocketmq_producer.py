@@ -5,9 +5,9 @@ client, which sends asynchronously to the same topic.
 
 One real broker and one name server (local runtime, asynchronous flush), eight queues, 2,000 sends
 open. Rounds alternate: first the Java client (`RocketMQSender.java`; needs a JDK on the PATH), of
-which the seconds after the first four count, as its Java machine is slow at first; then a worker
+which the seconds after the first eight count, as its Java machine is slow at first; then a worker
 of `chaos run` with all of it on, which counts from the first send to the last acknowledgement.
-Prints each round and the median ratio; the goal is 1.
+What a busy broker refused counts for nobody. Prints each round and the median ratio; the goal is 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chaos_adapters.brokers.rocketmq import versions
 from chaos_adapters.runtimes import jars
 
 SENDER = Path(__file__).parent / "RocketMQSender.java"
-WINDOW, SECONDS, WARM_UP_S = 2000, 12, 4
+WINDOW, SECONDS, WARM_UP_S = 2000, 20, 8
 _TOLD = re.compile(r"failed (\d+) rate ([\d.E]+)")
 
 
@@ -41,8 +41,8 @@ def java(name_server: Address, topic: str, size: int, lock: Path) -> float:
     argv += [str(WINDOW), str(SECONDS), str(WARM_UP_S)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     told = _TOLD.search(done.stdout)
-    if told is None or told[1] != "0":
-        raise RuntimeError(f"the Java client did not do its work:\n{done.stdout}{done.stderr}")
+    if told is None:
+        raise RuntimeError(f"the Java client told no rate:\n{done.stdout[-2000:]}{done.stderr}")
     return float(told[2])
 
 
