@@ -11,7 +11,7 @@ from tests.e2e.tools import Run
 pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
 LOCAL = ("--runtime", "local")
 DRAFTS = "../docs/drafts/rocketmq"
-ON_ONE_CLUSTER = ("controller-down", "namesrv-down", "slave-down", "rolling-restart")
+ON_ONE_CLUSTER = ("controller-down", "namesrv-down", "slave-down", "rolling-restart", "delayed")
 """In a row, so that it is kept for the next one only."""
 CLIENTS = ["remoting", pytest.param("native", marks=pytest.mark.full)]
 
@@ -40,7 +40,7 @@ def test_safe_settings_survive_a_killed_master(name: str, run: Run) -> None:
     ("rocketmq/unsafe/async-replication", "remoting", "allAckInSyncStateSet"),
     pytest.param("rocketmq/unsafe/async-replication", "native", "allAckInSyncStateSet",
                  marks=pytest.mark.full),
-    pytest.param(f"{DRAFTS}/unsafe/unclean-election", "remoting", "enableElectUncleanMaster",
+    pytest.param("rocketmq/unsafe/unclean-election", "remoting", "enableElectUncleanMaster",
                  marks=pytest.mark.full),
 ])  # fmt: skip
 def test_unsafe_settings_lose_what_the_verdict_names(
