@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,6 +33,8 @@ class Node:
         """Name of the publisher and number of the message."""
         self.subscribed: list[int] = []
         """Where subscriptions began."""
+        self.early: list[bytes] = []
+        """A chunk that comes 0.2 s before the answer to a subscription, from offset 0."""
         self.credits = 0
         self.positions: dict[str, int] = {}
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -125,6 +128,9 @@ class Node:
                 assert isinstance(asked.offset_spec, schema.OffsetSpecOffset)
                 self.subscribed.append(asked.offset_spec.value)
                 self.credits += asked.credit
+                if self.early:
+                    self.deliver(0, self.early)
+                    time.sleep(0.2)
                 yield schema.SubscribeResponse(number, 1)
             case schema.Credit():
                 self.credits += asked.credit

@@ -207,6 +207,18 @@ def test_a_consumer_goes_on_behind_what_came_in(cluster: list[Node]) -> None:
     consumer.close()
 
 
+def test_a_chunk_that_comes_before_the_answer_is_worth_a_credit(cluster: list[Node]) -> None:
+    """Else a consumer that comes back gets as many chunks as it has credit, and nothing more."""
+    consumer = _consuming(cluster, credit=2)
+    for node in cluster:
+        node.replicas, node.early = [2], _amqp(b"a")
+    cluster[1].cut()
+    assert _received(consumer).offsets == [0]
+    while cluster[2].credits < 3:
+        consumer.receive(1, 0.02)
+    consumer.close()
+
+
 def test_positions_are_stored_and_taken_up_again_if_that_is_wanted(cluster: list[Node]) -> None:
     """Durably, when the consumer says so; else they are nobody's business."""
     for store, begins in ((False, 0), (True, 2)):

@@ -87,6 +87,11 @@ class Connection:
                 await asyncio.wait_for(self._gone.wait(), _LOOK_AGAIN_S)
         return why
 
+    @property
+    def usable(self) -> bool:
+        """Whether nothing is known that speaks against it."""
+        return not self._why
+
     def give_up(self, why: str) -> None:
         """It is of no use any more."""
         self._why = self._why or why

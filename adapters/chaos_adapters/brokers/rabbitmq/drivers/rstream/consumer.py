@@ -8,8 +8,8 @@ one goes on behind it.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -76,8 +76,7 @@ class StreamConsumer:
         found = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         for message in found:
             self._handed_over[message.partition] = message.offset
-            if message.spent:
-                self._give_credit(message.partition, message.spent)
+        self._give_credit(each.spent for each in found)
         if not found:
             return None
         return Deliveries(
@@ -150,9 +149,11 @@ class StreamConsumer:
         )
         self._turns.tell()
 
-    def _give_credit(self, partition: int, connection: Connection) -> None:
-        if connection is self._lanes[partition].connection:
-            self._turns.start(connection.client.credit(ID, 1))
+    def _give_credit(self, spent: Iterable[Connection | None]) -> None:
+        """One for each chunk, also before the answer to the subscription has come in."""
+        for connection, count in Counter(spent).items():
+            if connection and connection.usable:
+                self._turns.start(connection.client.credit(ID, count))
 
     def _take(self, partition: int, connection: Connection, frame: schema.Deliver) -> None:
         self._chunks.append((partition, connection, frame))
@@ -167,7 +168,7 @@ class StreamConsumer:
         numbered = enumerate(frame.get_messages(), frame.chunk_first_offset)
         new = [(offset, data) for offset, data in numbered if offset >= begin]
         if not new:
-            self._give_credit(partition, connection)
+            self._give_credit([connection])
             return
         self._next[partition] = new[-1][0] + 1
         self._waiting.extend(_Message(partition, offset, data, None) for offset, data in new[:-1])

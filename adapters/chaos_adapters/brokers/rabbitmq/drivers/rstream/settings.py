@@ -34,9 +34,9 @@ class Publishing(Streaming):
 class Consuming(Streaming):
     """How messages are consumed: each stream on a connection of its own, to a replica."""
 
-    credit: int = 10
-    """How many chunks of a stream may be under way or wait here; a chunk is what the leader wrote
-    at once."""
+    credit: int = 100
+    """How many chunks of a stream may be under way or wait here (rstream: 10); a chunk is what the
+    leader wrote at once, which may be a message or two."""
     store_offsets: bool = False
     """Whether positions are stored in the streams, under the name of the group, and taken up again:
     for one consumer only, as all have one name. Else each consumer begins at the beginning."""
