@@ -64,9 +64,7 @@ class Node:
 
     def say(self, frame: schema.Frame, *, response: bool = False) -> None:
         """To whoever connected last."""
-        data = bytearray(encode_frame(frame))
-        data[4] |= 0x80 if response else 0
-        self._sockets[-1].sendall(data)
+        self._sockets[-1].sendall(_written(frame, response))
 
     def deliver(self, first: int, bodies: list[bytes]) -> None:
         """One chunk."""
@@ -89,7 +87,7 @@ class Node:
                     response = not isinstance(
                         answer, schema.Tune | schema.PublishConfirm | schema.PublishError
                     )
-                    self.say(answer, response=response)
+                    connection.sendall(_written(answer, response))
 
     def _answers(self, asked: schema.Frame) -> Iterator[schema.Frame]:
         yield from self._let_in(asked, asked.corr_id or 0)
@@ -156,6 +154,12 @@ class Node:
             yield schema.PublishConfirm(1, ids)
         elif self.mood == "refuse":
             yield schema.PublishError(1, [schema.PublishingError(each, 16) for each in ids])
+
+
+def _written(frame: schema.Frame, response: bool) -> bytes:
+    data = bytearray(encode_frame(frame))
+    data[4] |= 0x80 if response else 0
+    return bytes(data)
 
 
 def _read(data: bytes) -> schema.Frame:
