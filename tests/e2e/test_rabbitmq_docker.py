@@ -51,7 +51,7 @@ def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: s
 
 @pytest.mark.parametrize("experiment", [
     "mirrored-broker-down", full("rolling-restart"), full("dead-letter"), full("power-loss-one"),
-    full("partition-pause-minority"), full("stream-broker-down"),
+    full("partition-pause-minority"), full("stream-broker-down"), full("stream-protocol"),
 ])  # fmt: skip
 def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, and what was confirmed came out, by the records as well."""

@@ -11,7 +11,7 @@ from pika.spec import Basic
 from chaos.spi import Outcome
 from chaos_adapters.brokers.rabbitmq import Rabbitmq, producer
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
-from chaos_adapters.brokers.rabbitmq.settings import publishing
+from chaos_adapters.brokers.rabbitmq.settings import Publishing
 from chaos_adapters.brokers.rabbitmq.stream import Queues
 
 
@@ -80,7 +80,7 @@ class _Scene:
         line = SimpleNamespace(node="rabbitmq-2", blocked="", unwritten=0)
         line.connect = line.turn = lambda *_: None
         monkeypatch.setattr(producer, "Line", lambda *_: line)
-        settings = publishing({"new_channel_after": limit_s})
+        settings = Publishing(new_channel_after=limit_s)
         self.producer = RabbitProducer({}, Queues(queues=2).names, settings, self.sink)
         self.producer._opened(self.connection)  # type: ignore[arg-type]
 

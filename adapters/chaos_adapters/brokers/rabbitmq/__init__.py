@@ -11,12 +11,14 @@ from typing import ClassVar, Literal
 from chaos.spi import (
     Address,
     Caveat,
+    Consumer,
     Deliveries,
     Launch,
     Member,
     Node,
     PartitionEnd,
     Place,
+    Producer,
     SendSink,
     Settings,
     View,
@@ -24,9 +26,10 @@ from chaos.spi import (
 from chaos_adapters.brokers.rabbitmq import admin, topology
 from chaos_adapters.brokers.rabbitmq import settings as client_settings
 from chaos_adapters.brokers.rabbitmq.caveats import caveats
-from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer, read_back
+from chaos_adapters.brokers.rabbitmq.consumer import read_back
+from chaos_adapters.brokers.rabbitmq.drivers import Name, driver
+from chaos_adapters.brokers.rabbitmq.drivers.rstream import settings as stream_settings
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
-from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
 _STORES = ("msg_store_persistent", "msg_store_transient")
@@ -50,6 +53,8 @@ class Rabbitmq:
     client_settings: ClassVar[Mapping[str, type]] = {
         "producers": client_settings.Publishing,
         "consumers": client_settings.Consuming,
+        "producers with `client: rstream`": stream_settings.Publishing,
+        "consumers with `client: rstream`": stream_settings.Consuming,
     }
 
     nodes: int = 3
@@ -63,6 +68,9 @@ class Rabbitmq:
     connection that is closed tells at once."""
     settings: Settings = field(default_factory=dict)
     """Settings of all nodes, as `rabbitmq.conf` names them."""
+    client: Name = "pika"
+    """Which library sends and receives. `pika`: AMQP 0.9.1. `rstream`: the stream protocol, for
+    `kind: stream` only."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 9:
@@ -74,7 +82,7 @@ class Rabbitmq:
 
     def problems(self, stream: Queues) -> Sequence[tuple[str, str]]:
         """What can never be, in this version or at all."""
-        found = []
+        found = list(driver(self.client).stream_problems(stream))
         if stream.kind in (Kind.QUORUM, Kind.STREAM):
             if stream.replicas > self.nodes:
                 what = f"{stream.replicas} replicas do not fit on {self.nodes} nodes"
@@ -102,8 +110,8 @@ class Rabbitmq:
         return int(self.version.partition(".")[0])
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
-        """See settings."""
-        return list(client_settings.problems(producer, consumer))
+        """What the driver says."""
+        return driver(self.client).problems(producer, consumer)
 
     def members(self) -> Sequence[Member]:
         """See topology."""
@@ -160,21 +168,15 @@ class Rabbitmq:
 
     def producer(
         self, clients: Mapping[str, Address], stream: Queues, settings: Settings, sink: SendSink
-    ) -> RabbitProducer:
-        """See settings."""
-        wanted = client_settings.publishing(settings)
-        return RabbitProducer(clients, stream.names, wanted, sink)
+    ) -> Producer:
+        """The driver's."""
+        return driver(self.client).producer(clients, stream, settings, sink)
 
     def consumer(
-        self,
-        clients: Mapping[str, Address],
-        stream: Queues,
-        settings: Settings,
-        group: str,  # noqa: ARG002 - whoever consumes a queue shares it
-    ) -> RabbitConsumer:
-        """See settings. Consumers of a queue share it; each one of a stream gets all of it."""
-        wanted = client_settings.consuming(settings)
-        return RabbitConsumer(clients, stream.names, wanted, stream.consumed)
+        self, clients: Mapping[str, Address], stream: Queues, settings: Settings, group: str
+    ) -> Consumer:
+        """The driver's."""
+        return driver(self.client).consumer(clients, stream, settings, group)
 
     def take_back_problem(self, stream: Queues) -> str:
         """See spi.TakesBack: without a limit the queue would give it out again for ever."""
@@ -195,4 +197,5 @@ class Rabbitmq:
 
     def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RabbitMQ's documentation makes the guarantees depend on."""
-        return caveats(self.partition_handling, self._release, stream, producer, consumer)
+        of_clients = driver(self.client).caveats(self._release, stream, producer, consumer)
+        return [*of_clients, *caveats(self.partition_handling, stream)]

@@ -9,39 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chaos.spi import Caveat, Settings
-from chaos_adapters.brokers.rabbitmq.settings import consuming, publishing
+from chaos.spi import Caveat
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
-_NUMBERS_OF_ITS_OWN = 4
-"""The first release that sends again under the numbers of the stream."""
 
-
-def caveats(
-    partition_handling: str,
-    release: int,
-    stream: Queues,
-    producer: Settings,
-    consumer: Settings,
-) -> Sequence[Caveat]:
-    """All that hold, most telling first; `release` is the first number of the version."""
+def caveats(partition_handling: str, stream: Queues) -> Sequence[Caveat]:
+    """All that hold whoever the clients are, most telling first."""
     return [
-        *_clients(producer, consumer),
         *_copies(stream),
-        *_streams(release, stream),
         *_mirrors(stream),
         *_parted(partition_handling, stream),
-        *_memory(stream, producer),
+        *_memory(stream),
     ]
-
-
-def _clients(producer: Settings, consumer: Settings) -> Iterator[Caveat]:
-    if not publishing(producer).confirms:
-        why = "nobody tells the producer what the broker did not get"
-        yield Caveat("loss", "confirms=false", why)
-    if consuming(consumer).auto_ack:
-        why = "a message counts as done with once it was sent to a consumer, which may die"
-        yield Caveat("loss", "auto_ack=true", why)
 
 
 def _copies(stream: Queues) -> Iterator[Caveat]:
@@ -49,13 +28,6 @@ def _copies(stream: Queues) -> Iterator[Caveat]:
         yield Caveat("loss", f"replicas={stream.replicas}", "the loss of one node is not survived")
     if stream.kind is Kind.CLASSIC:
         yield Caveat("loss", "kind=classic", "there is no second copy")
-
-
-def _streams(release: int, stream: Queues) -> Iterator[Caveat]:
-    """rabbitmq-server c68c9a48c3, which is in 4.0 and not in 3.13.7."""
-    if stream.kind is Kind.STREAM and stream.queues > 1 and release < _NUMBERS_OF_ITS_OWN:
-        why = "a channel that publishes to several streams loses messages when a leader dies"
-        yield Caveat("loss", f"queues={stream.queues}", f"{why}, up to 3.13")
 
 
 def _mirrors(stream: Queues) -> Iterator[Caveat]:
@@ -85,11 +57,6 @@ def _parted(handling: str, stream: Queues) -> Iterator[Caveat]:
     yield Caveat("divergence", f"partition_handling={handling}", why)
 
 
-def _memory(stream: Queues, producer: Settings) -> Iterator[Caveat]:
-    if stream.kind not in (Kind.CLASSIC, Kind.MIRRORED):
-        return
-    if not stream.durable:
+def _memory(stream: Queues) -> Iterator[Caveat]:
+    if stream.kind in (Kind.CLASSIC, Kind.MIRRORED) and not stream.durable:
         yield Caveat("loss", "durable=false", "the queue is gone when its node restarts")
-    if not publishing(producer).persistent:
-        why = "messages are kept in memory, and gone when their node restarts"
-        yield Caveat("loss", "persistent=false", why)

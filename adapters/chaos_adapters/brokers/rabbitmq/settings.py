@@ -1,15 +1,16 @@
-"""What the `settings` of producers and consumers may say, checked before the start."""
+"""What the `settings` of producers and consumers may say, checked before the start; here those of
+`client: pika`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from chaos.spi import Settings
 
-T = TypeVar("T")
-_MOST_PREFETCH = 65_535  # the field of basic.qos has 16 bits
+_MOST = 65_535
+"""What fits into the fields of basic.qos (AMQP) and of credit (streams)."""
+_MORE_THAN_NONE = ("window", "connect_timeout", "credit")
 
 
 @dataclass(frozen=True)
@@ -56,33 +57,22 @@ class Consuming(Connecting):
     """How many messages a consumer may have unsettled, of each queue; 0: any number."""
 
 
-def publishing(settings: Settings) -> Publishing:
-    """Settings that `problems` passed."""
-    return _made(Publishing, settings)
-
-
-def consuming(settings: Settings) -> Consuming:
-    """Settings that `problems` passed."""
-    return _made(Consuming, settings)
-
-
-def _made(kind: Callable[..., T], settings: Settings) -> T:
-    return kind(**settings)
-
-
-def problems(producer: Settings, consumer: Settings) -> Iterator[tuple[str, str]]:
-    """Each wrong setting as (path in the experiment, what to do)."""
+def problems(
+    producer: Settings, consumer: Settings, of_producers: object, of_consumers: object
+) -> Iterator[tuple[str, str]]:
+    """Each wrong setting as (path in the experiment, what to do); what there is, are the fields of
+    two dataclasses, with their values by default."""
     for role, kind, settings in (
-        ("producers", Publishing(), producer),
-        ("consumers", Consuming(), consumer),
+        ("producers", of_producers, producer),
+        ("consumers", of_consumers, consumer),
     ):
-        known = asdict(kind)
+        known = vars(kind)
         for key, value in settings.items():
             if why := _wrong(known, key, value):
                 yield f"load.{role}.settings.{key}", why
 
 
-def _wrong(known: dict[str, object], key: str, value: object) -> str:
+def _wrong(known: Mapping[str, object], key: str, value: object) -> str:
     if key not in known:
         return f"there is no such setting; there are {', '.join(sorted(known))}"
     default = known[key]
@@ -93,10 +83,10 @@ def _wrong(known: dict[str, object], key: str, value: object) -> str:
         return "should be a whole number"
     if not isinstance(value, int | float):
         return "should be a number"
-    if value < 0 or (value == 0 and key in ("window", "connect_timeout")):
+    if value < 0 or (value == 0 and key in _MORE_THAN_NONE):
         return "should be more than that"
-    if key == "prefetch" and value > _MOST_PREFETCH:
-        return f"should be at most {_MOST_PREFETCH}"
+    if key in ("prefetch", "credit") and value > _MOST:
+        return f"should be at most {_MOST}"
     return ""
 
 
