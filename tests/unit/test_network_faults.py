@@ -103,6 +103,13 @@ def test_a_rate_above_the_links_is_refused(cluster: FakeMesh) -> None:
         Bandwidth("fake-1", 100_000).plan(FakeRig(cluster), Random(1))
 
 
+def test_a_link_whose_rate_cannot_be_measured_is_refused(cluster: FakeMesh) -> None:
+    """That of RabbitMQ's nodes among themselves, whose protocol answers once a connection."""
+    cluster.links["fake-1", "fake-2"].fast = 0
+    with pytest.raises(FaultError, match="rate of fake-1 -> fake-2 cannot be measured"):
+        Bandwidth("fake-1", 100_000).plan(FakeRig(cluster), Random(1))
+
+
 def test_a_rate_that_does_not_hold_is_not_proved(cluster: FakeMesh) -> None:
     """One link carries all that it can."""
     fault = Bandwidth("fake-1", 100_000)

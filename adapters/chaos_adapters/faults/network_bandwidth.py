@@ -81,6 +81,11 @@ class Bandwidth:
             raise FaultError(f"no link leads from {', '.join(nodes)} to {self.parted_from}")
         injection = injection_of("bandwidth", nodes, ways, random)
         found = self._rates(rig.cluster, injection)
+        if mute := [way for way, bps in found.items() if not bps]:
+            raise FaultError(
+                f"the rate of {told(mute)} cannot be measured: what listens there answers a ping "
+                "once a connection, or not at all now"
+            )
         if slow := [way for way, bps in found.items() if bps < _CLEARLY * self.bytes_per_s]:
             most = min(found[way] for way in slow)
             raise FaultError(

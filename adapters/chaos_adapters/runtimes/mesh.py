@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 from chaos.spi import BOTH, CLIENTS, DOWNSTREAM, UPSTREAM, Address, Member, Port
@@ -134,7 +134,7 @@ class DockerLink:
 
     def reaches(self, timeout_s: float) -> bool:
         """One byte to each port."""
-        found = self._through(lambda number, port: reaches(number, port, timeout_s))
+        found = list(self._through(lambda number, port: reaches(number, port, timeout_s)))
         return all(arrived for _, arrived in found)
 
     def serves(self, timeout_s: float) -> bool:
@@ -153,26 +153,27 @@ class DockerLink:
             yield found
 
     def flow(self, size: int, timeout_s: float) -> tuple[float, float]:
-        """Over the first port."""
-        with self._first() as (number, port):
-            return flow(number, port, size, timeout_s)
+        """Over the first port whose protocol answers more than once a connection; zeros: over
+        none."""
+        with closing(self._through(partial(flow, size=size, timeout_s=timeout_s))) as found:
+            return next((rates for _, rates in found if any(rates)), (0.0, 0.0))
 
     @property
     def _pinged(self) -> list[tuple[Port, str]]:
         """The ports that can be asked something, and where their proxies listen."""
         return [(port, listens) for port, _, listens in self.routes if port.ping]
 
-    def _through(self, look: Callable[[int, Port], T]) -> list[tuple[Port, T]]:
-        """What is seen through each port of the link."""
+    def _through(self, look: Callable[[int, Port], T]) -> Generator[tuple[Port, T]]:
+        """What is seen through each port of the link, one after the other; as long as it is not
+        closed or over, nobody else measures from this pod."""
         if self.source == CLIENTS:
-            at = self.pod.for_clients
-            return [(port, look(at(port.name), port)) for port, _ in self._pinged]
+            for port, _ in self._pinged:
+                yield port, look(self.pod.for_clients(port.name), port)
+            return
         with _probe_lock(self.pod):
-            found = []
             for port, listens in self._pinged:
                 self._server.redirect("probe", listens)
-                found.append((port, look(self.pod.probe, port)))
-            return found
+                yield port, look(self.pod.probe, port)
 
     @contextmanager
     def _first(self) -> Iterator[tuple[int, Port]]:
