@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -139,14 +140,31 @@ def test_memory_is_limited_read_and_given_back(kernel: Path, version: int) -> No
     group = group_of_memory(kernel, version)
     file = group / ("memory.limit_in_bytes" if version == 1 else "memory.max")
     assert memory.memory_limit(BROKER) == 0
-    assert memory._squeeze(file, 117_000_000) == 117_000_000
-    assert memory.memory_limit(BROKER) == 117_000_000
+    files = memory._files(BROKER)
+    assert files is not None
+    used, limit = memory._squeeze(files)
+    assert limit == used + (16 << 20)
+    assert memory.memory_limit(BROKER) == limit
     memory.lift_memory_limit(BROKER)
     assert file.read_text() == ("-1" if version == 1 else "max")
     assert memory.memory_limit("c" * 64) == 0
     memory.lift_memory_limit("c" * 64)
     with pytest.raises(SystemExit, match="does not run"):
         memory.use_up_memory("c" * 64)
+
+
+def test_a_limit_that_is_refused_is_set_to_what_is_used_by_then(kernel: Path) -> None:
+    """Seen with RabbitMQ: it used more than the limit before that could be set."""
+    use = group_of_memory(kernel, 1) / "memory.stat"
+
+    class Grows:
+        def write_text(self, _: str) -> None:
+            if "rss 5" not in use.read_text():
+                use.write_text("rss 50000000")
+                raise OSError(errno.EBUSY, "busy")
+
+    files = {"use": use, "limit": Grows()}
+    assert memory._squeeze(files) == (50_000_000, 50_000_000 + (16 << 20))  # type: ignore[arg-type]
 
 
 def test_memory_is_taken_until_somebody_was_killed(

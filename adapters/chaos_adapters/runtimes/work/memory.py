@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,8 @@ def use_up_memory(container: str) -> dict[str, Any]:
     files = _files(container)
     if files is None:
         raise SystemExit("the broker has no control group, as it does not run")
-    used = _told(files["use"], "rss", "anon")
     before = _told(files["kills"], "oom_kill")
-    limit = _squeeze(files["limit"], used + _ROOM)
+    used, limit = _squeeze(files)
     join("memory", container)
     try:
         kills, taken = _take(files["kills"], before, used // 4)
@@ -67,18 +67,21 @@ def use_up_memory(container: str) -> dict[str, Any]:
     return {"used": used, "limit": limit, "taken": taken, "before": before, "after": kills}
 
 
-def _squeeze(file: Path, limit: int) -> int:
-    """Version 1 refuses what it cannot make true, as pages may have to be written back first."""
+def _squeeze(files: Mapping[str, Path]) -> tuple[int, int]:
+    """What the processes use, and the limit that leaves them little more. Version 1 refuses what it
+    cannot make true, as pages may have to be written back first, or they use more by now."""
     deadline = time.monotonic() + _LIMIT_WITHIN_S
     while True:
+        used = _told(files["use"], "rss", "anon")
+        limit = used + _ROOM
         try:
-            file.write_text(str(limit))
+            files["limit"].write_text(str(limit))
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise SystemExit(f"memory cannot be limited to {limit} bytes: {error}") from error
             time.sleep(0.1)
         else:
-            return limit
+            return used, limit
 
 
 def _take(kills: Path, before: int, most: int) -> tuple[int, int]:
