@@ -10,7 +10,7 @@ SlaveSynchronize and AdminBrokerProcessor (getAllDelayOffset) of 5.3.3.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.lines import Line
@@ -27,7 +27,6 @@ class Asked:
     """A question of ours: for the end of what is kept, or for how far the broker got."""
 
     code: int
-    at: float
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Backlog:
     level: int
     end: int | None = None
     over: bool = False
-    _next_at: float = field(default=0.0)
+    _next_at: float = 0.0
 
     def ask(self, line: Line, now: float) -> None:
         """Both, one after the other, four times a second."""
@@ -46,8 +45,8 @@ class Backlog:
             return
         self._next_at = now + _ASK_EVERY_S
         fields = {"topic": TOPIC, "queueId": self.level - 1}
-        line.ask(Asked(codes.GET_MAX_OFFSET, now), codes.GET_MAX_OFFSET, fields)
-        line.ask(Asked(codes.GET_ALL_DELAY_OFFSET, now), codes.GET_ALL_DELAY_OFFSET, {})
+        for code, about in ((codes.GET_MAX_OFFSET, fields), (codes.GET_ALL_DELAY_OFFSET, {})):
+            line.ask(Asked(code), code, about)
 
     def answered(self, asked: Asked, answer: Frame) -> None:
         """Answers come in any order; an old end says too little, never too much."""

@@ -7,7 +7,7 @@ line in `DRIVERS`. Reading back, observing and administering are never a driver'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Literal, Protocol
 
 from chaos.spi import Address, Caveat, Consumer, Producer, SendSink, Settings
@@ -48,6 +48,5 @@ class Driver(Protocol):
 
 def driver(name: Name) -> Driver:
     """A driver by its name."""
-    module, _, attribute = DRIVERS[name].partition(":")
-    found: Driver = getattr(import_module(module), attribute)()
+    found: Driver = resolve_name(DRIVERS[name])()
     return found

@@ -9,7 +9,7 @@ administering are never a driver's work.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Literal, Protocol, runtime_checkable
 
 from chaos.spi import Address, Caveat, Consumer, Producer, SendSink, Settings, Transactions
@@ -67,6 +67,5 @@ class Crashing(Protocol):
 
 def driver(name: Name) -> Driver:
     """A driver by its name."""
-    module, _, attribute = DRIVERS[name].partition(":")
-    found: Driver = getattr(import_module(module), attribute)()
+    found: Driver = resolve_name(DRIVERS[name])()
     return found
