@@ -1,6 +1,7 @@
 """What `flush.messages=1` costs a producer on a kept cluster whose nodes have disks of their own.
 
-    chaos up experiments/kafka/corrupt-follower.yaml     # says where the brokers are
+    chaos up experiments/kafka/corrupt-follower.yaml --set cluster.disk.size=8GiB
+                                                         # says where the brokers are
     python benchmarks/flush.py 127.0.0.1:PORT [--rounds 4] [--seconds 8] [--size 1024]
 
 Two topics of three partitions with three replicas, acks=all, idempotent, min.insync.replicas=2; one

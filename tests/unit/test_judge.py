@@ -189,6 +189,19 @@ def test_warm_up_is_no_baseline(tmp_path: Path) -> None:
     assert document.verdict is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize(("early", "held"), [(29, False), (31, True)])
+def test_a_cluster_that_hardly_works_is_no_baseline(tmp_path: Path, early: int, held: bool) -> None:
+    """A tenth of what was due until one second before the first fault has to be acknowledged by
+    then: here of 300 messages."""
+    history = right(600)
+    history.faults = [Fault("f1", 4.0, 5.0)]
+    history.sends = [send for send in history.sends if not early <= send.sequence < 400]
+    history.due = {0: 600}
+    document = judge(history.write(tmp_path), {"loss": Loss()}, [])
+    assert (document.verdict is Verdict.PASS) is held
+    assert any("of some 300 messages due" in told for told in document.reasons) is not held
+
+
 def test_exit_codes(tmp_path: Path) -> None:
     """A heal that failed comes before an interruption, which comes before the verdict."""
     history = good()

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika import ConnectionParameters
 from pika.spec import Basic
 
 from chaos.spi import Outcome
@@ -27,6 +28,7 @@ class _Connection:
     """Which opens each channel at once."""
 
     is_closed = is_closing = False
+    params = ConnectionParameters()
 
     def __init__(self) -> None:
         self.channels: list[_Channel] = []
@@ -40,8 +42,10 @@ class _Connection:
 
 
 class _Channel:
+    channel_number = 1
+
     def __init__(self, connection: _Connection) -> None:
-        self.connection, self.closing, self.published = connection, False, 0
+        self.connection, self.closing = connection, False
 
     def add_on_return_callback(self, told: Any) -> None: ...
 
@@ -51,9 +55,6 @@ class _Channel:
     def confirm_delivery(self, told: Any, ready: Any) -> None:
         self.told = told
         ready(None)
-
-    def basic_publish(self, *_: Any) -> None:
-        self.published += 1
 
     def close(self) -> None:
         self.closing = True
@@ -78,7 +79,7 @@ class _Scene:
         self.clock, self.connection, self.sink = _Clock(), _Connection(), _Sink()
         monkeypatch.setattr(producer, "time", self.clock)
         line = SimpleNamespace(node="rabbitmq-2", blocked="", unwritten=0)
-        line.connect = line.turn = lambda *_: None
+        line.connect = line.turn = line.write = lambda *_: None
         monkeypatch.setattr(producer, "Line", lambda *_: line)
         settings = Publishing(new_channel_after=limit_s)
         self.producer = RabbitProducer({}, Queues(queues=2).names, settings, self.sink)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pika
@@ -94,6 +94,12 @@ class Line:
         """Bytes that were handed over and did not leave this process yet."""
         # pika has no public name for it, and without it nothing holds back who never waits.
         return self._connection._get_write_buffer_size() if self._connection else 0
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        """Hand over what is to go out as one piece, while connected."""
+        # pika makes a system call, and so a TCP segment, of each piece: three for a message.
+        if frames and self._connection:
+            self._connection._output_marshaled_frames([b"".join(frames)])
 
     def _try(self) -> None:
         if not self._nodes:

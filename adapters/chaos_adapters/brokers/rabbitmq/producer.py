@@ -23,6 +23,7 @@ from pika.channel import Channel
 from chaos.spi import NUMBER_AT, Address, Outcome, SendSink
 from chaos.timing import now_ns
 from chaos_adapters.brokers.rabbitmq.line import Line
+from chaos_adapters.brokers.rabbitmq.publications import Publications
 from chaos_adapters.brokers.rabbitmq.settings import Publishing
 
 _CONNECT_S = 20.0
@@ -43,6 +44,7 @@ class RabbitProducer:
         self._queues, self._settings, self._sink = queues, settings, sink
         self._properties = pika.BasicProperties(delivery_mode=2 if settings.persistent else 1)
         self._channel: Channel | None = None
+        self._publications: Publications | None = None
         self._open: dict[int, tuple[int, int]] = {}
         """Sequence and partition of each message that waits for its confirmation, by its tag."""
         self._tag = self._lowest = 0
@@ -63,18 +65,19 @@ class RabbitProducer:
 
     def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
         """As many as the window has room for."""
-        channel = self._channel
-        if channel is None or self._line.unwritten > _MOST_UNWRITTEN:
+        publications = self._publications
+        if not (self._channel and publications) or self._line.unwritten > _MOST_UNWRITTEN:
             return 0
         room = self._settings.window - len(self._open)
         numbers = range(first, first + min(room, len(bodies)))
-        mandatory, confirms = self._settings.mandatory, self._settings.confirms
+        frames = []
         for sequence, key, body in zip(numbers, keys, bodies, strict=False):
             partition = self._partition(key, sequence)
             self._tag += 1
             self._open[self._tag] = sequence, partition
-            channel.basic_publish("", self._queues[partition], body, self._properties, mandatory)
-        if not confirms:
+            frames += publications.frames(partition, body)
+        self._line.write(frames)
+        if not self._settings.confirms:
             self._confirm(self._tag, multiple=True)
         return max(0, len(numbers))
 
@@ -111,6 +114,9 @@ class RabbitProducer:
 
     def _use(self, channel: Channel) -> None:
         self._channel, self._tag, self._lowest = channel, 0, 0
+        self._publications = Publications(
+            channel, self._queues, self._properties, self._settings.mandatory
+        )
         self._refused.clear()
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
