@@ -303,7 +303,10 @@ class Instant:
     def _have_cluster(self, file: Path, runtime: str) -> None:
         """One that is kept, so that a run does not begin with minutes of waiting for it."""
         if self.place == "memory" or any(
-            (state := clusters.read_state(each)) and state.keep and state.ready
+            (state := clusters.read_state(each))
+            and state.keep
+            and state.ready
+            and state.runtime == runtime
             for each in clusters.directories()
         ):
             return

@@ -12,27 +12,13 @@ the goal is 0.9.
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
 import subprocess
 import sys
-import tempfile
-import threading
-import time
-from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
+import side_by_side
 
-from chaos.experiment import Experiment
-from chaos.history.events import EventLog
-from chaos.history.reader import streams
-from chaos.load import assignment
-from chaos.load.workers import Crew
-from chaos.run.provision import Provision
 from chaos.spi import Cluster
-from chaos.timing import now_ns
 
 SETTINGS = {"acks": "all", "linger.ms": 5}
 BARE = """
@@ -72,66 +58,16 @@ def bare(cluster: Cluster, topic: str, messages: int, size: int) -> float:
     return float(done.stdout)
 
 
-def recorded(cluster: Cluster, experiment: Experiment, topic: str, messages: int) -> float:
-    """Messages/s of a worker with all its recording, by its own history."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        about = assignment.for_all(1, topic, cluster.clients)
-        (directory / "workers.json").write_text(json.dumps(about))
-        (directory / "experiment.json").write_text(json.dumps(experiment.resolved))
-        events = EventLog(directory / "events.jsonl")
-        crew, stop = Crew(directory, events), threading.Event()
-        try:
-            crew.start(1, 0)
-            crew.connect(stop, directory)
-            start_ns = now_ns() + 100_000_000
-            crew.go(start_ns)
-            seconds = messages / experiment.load.producers.rate
-            time.sleep(seconds + 0.2)
-            crew.stop_producers(start_ns + int(seconds * 1e9), 60, stop)
-        finally:
-            crew.end()
-        sends = [batch for stream in streams(directory) for batch in stream.batches() if len(batch)]
-        first = min(int(batch["sent_ns"].min()) for batch in sends)
-        last = max(int(batch["done_ns"].max()) for batch in sends)
-        count = sum(int(np.count_nonzero(batch["outcome"] == 1)) for batch in sends)
-        return count / (last - first) * 1e9
-
-
 def main() -> None:
-    """Start a broker, alternate, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=500_000)
-    parser.add_argument("--size", type=int, default=200)
-    options = parser.parse_args()
-    experiment = Experiment.from_resolved({
-        "name": "benchmark",
-        "cluster": {"broker": "kafka", "nodes": 1},
-        "stream": {"partitions": 6, "replicas": 1},
-        # Everything is due at once, so the worker goes as fast as it can.
-        "load": {"producers": {
-            "rate": "5000000/s", "size": f"{options.size}B", "settings": SETTINGS,
-        }},
-        "faults": [],
-    })  # fmt: skip
-    provision = Provision(experiment, "local", False, print)
-    try:
-        cluster = provision.start(threading.Event())
-        provision.await_ready(cluster, threading.Event())
-        topic = replace(experiment.stream, name="benchmark")
-        experiment.broker.prepare(cluster.clients, topic, 60)
-        bare(cluster, topic.name, 100_000, options.size)  # warms the broker up
-        ratios = []
-        for number in range(options.rounds):
-            alone = bare(cluster, topic.name, options.messages, options.size)
-            ours = recorded(cluster, experiment, topic.name, options.messages)
-            ratios.append(ours / alone)
-            print(f"round {number + 1}: bare {alone:,.0f}/s, recorded {ours:,.0f}/s, "
-                  f"ratio {ratios[-1]:.2f}")  # fmt: skip
-        print(f"median ratio {statistics.median(ratios):.2f}")
-    finally:
-        provision.end()
+    """One broker, six partitions."""
+    given = side_by_side.options(__doc__ or "", 500_000)
+    tried = side_by_side.experiment(
+        {"broker": "kafka", "nodes": 1}, {"partitions": 6, "replicas": 1}, given.size, SETTINGS
+    )
+    side_by_side.compare(
+        tried, "local", given, "bare",
+        lambda cluster: bare(cluster, "benchmark", given.messages, given.size),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -12,21 +12,17 @@ Prints each round and the median ratio; the goal is 1.
 
 from __future__ import annotations
 
-import argparse
 import re
 import statistics
 import subprocess
-import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pika
-from producer import recorded
+import side_by_side
 
-from chaos.experiment import Experiment
-from chaos.run.provision import Provision
-from chaos.spi import Address, Java
+from chaos.spi import Address, Cluster, Java
 from chaos_adapters.brokers.rabbitmq.topology import PASSWORD, USER
 from chaos_adapters.runtimes.java import java_argv
 
@@ -60,41 +56,22 @@ def empty(address: Address, queue: str) -> None:
 
 
 def main() -> None:
-    """Start a node, alternate, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--size", type=int, default=200)
-    options = parser.parse_args()
-    experiment = Experiment.from_resolved({
-        "name": "benchmark",
-        "cluster": {"broker": "rabbitmq", "nodes": 1},
-        "stream": {"kind": "quorum", "queues": 1, "replicas": 1},
-        # Everything is due at once, so the worker goes as fast as it can.
-        "load": {"producers": {
-            "rate": "5000000/s", "size": f"{options.size}B", "settings": {"window": WINDOW},
-        }},
-        "faults": [],
-    })  # fmt: skip
-    provision = Provision(experiment, "docker", False, print)
-    try:
-        cluster = provision.start(threading.Event())
-        provision.await_ready(cluster, threading.Event())
-        stream = replace(experiment.stream, name="benchmark")
-        (address,), (queue,) = cluster.clients.values(), stream.names
-        experiment.broker.prepare(cluster.clients, stream, 60)
-        ratios = []
-        for number in range(options.rounds):
-            theirs = perf_test(address, queue, options.size)
-            empty(address, queue)
-            ours = recorded(cluster, experiment, stream.name, options.messages)
-            empty(address, queue)
-            ratios.append(ours / theirs)
-            print(f"round {number + 1}: perf-test {theirs:,.0f}/s, recorded {ours:,.0f}/s, "
-                  f"ratio {ratios[-1]:.2f}")  # fmt: skip
-        print(f"median ratio {statistics.median(ratios):.2f}")
-    finally:
-        provision.end()
+    """One node, one quorum queue."""
+    given = side_by_side.options(__doc__ or "", 100_000)
+    tried = side_by_side.experiment(
+        {"broker": "rabbitmq", "nodes": 1}, {"kind": "quorum", "queues": 1, "replicas": 1},
+        given.size, {"window": WINDOW},
+    )  # fmt: skip
+    (queue,) = replace(tried.stream, name="benchmark").names
+
+    def theirs(cluster: Cluster) -> float:
+        (address,) = cluster.clients.values()
+        empty(address, queue)
+        rate = perf_test(address, queue, given.size)
+        empty(address, queue)
+        return rate
+
+    side_by_side.compare(tried, "docker", given, "perf-test", theirs)
 
 
 if __name__ == "__main__":

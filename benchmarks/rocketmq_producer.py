@@ -12,20 +12,14 @@ What a busy broker refused counts for nobody. Prints each round and the median r
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import statistics
 import subprocess
-import threading
-from dataclasses import replace
 from pathlib import Path
 
-from producer import recorded
+import side_by_side
 
-from chaos.experiment import Experiment
-from chaos.run.provision import Provision
-from chaos.spi import Address
+from chaos.spi import Address, Cluster
 from chaos_adapters.brokers.rocketmq import versions
 from chaos_adapters.runtimes import jars
 
@@ -47,41 +41,20 @@ def java(name_server: Address, topic: str, size: int, lock: Path) -> float:
 
 
 def main() -> None:
-    """Start a broker, alternate, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=200_000)
-    parser.add_argument("--size", type=int, default=200)
-    options = parser.parse_args()
-    experiment = Experiment.from_resolved({
-        "name": "benchmark",
-        "cluster": {
+    """One broker, one name server, eight queues."""
+    given = side_by_side.options(__doc__ or "", 200_000)
+    tried = side_by_side.experiment(
+        {
             "broker": "rocketmq", "replicas": 1, "name_servers": 1, "replication": "ASYNC_MASTER",
         },
-        "stream": {"partitions": 8},
-        # Everything is due at once, so the worker goes as fast as it can.
-        "load": {"producers": {
-            "rate": "5000000/s", "size": f"{options.size}B", "settings": {"window": WINDOW},
-        }},
-        "faults": [],
-    })  # fmt: skip
-    provision = Provision(experiment, "local", False, print)
-    try:
-        cluster = provision.start(threading.Event())
-        provision.await_ready(cluster, threading.Event())
-        topic = replace(experiment.stream, name="benchmark")
-        experiment.broker.prepare(cluster.clients, topic, 60)
-        server = cluster.clients["namesrv-1"]
-        ratios = []
-        for number in range(options.rounds):
-            theirs = java(server, topic.name, options.size, versions.lock("5.3.3"))
-            ours = recorded(cluster, experiment, topic.name, options.messages)
-            ratios.append(ours / theirs)
-            print(f"round {number + 1}: Java client {theirs:,.0f}/s, recorded {ours:,.0f}/s, "
-                  f"ratio {ratios[-1]:.2f}")  # fmt: skip
-        print(f"median ratio {statistics.median(ratios):.2f}")
-    finally:
-        provision.end()
+        {"partitions": 8}, given.size, {"window": WINDOW},
+    )  # fmt: skip
+    lock = versions.lock("5.3.3")
+
+    def theirs(cluster: Cluster) -> float:
+        return java(cluster.clients["namesrv-1"], "benchmark", given.size, lock)
+
+    side_by_side.compare(tried, "local", given, "Java client", theirs)
 
 
 if __name__ == "__main__":

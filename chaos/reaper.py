@@ -76,10 +76,16 @@ def is_one(pid: int) -> bool:
         return False
 
 
+def stay() -> None:
+    """Go on whatever ends the tool. Ignored signals would be ignored by the brokers that a heal
+    starts, too, and a Java machine that is told to end (SIGTERM) would not."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+
 def main(directory: Path) -> int:
     """Wait for the tool's end, then heal and clean up."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    stay()
     threading.Thread(target=prepare, args=[directory], daemon=True).start()
     sys.stdin.read()
     sys.stderr.write("the tool is gone: healing\n")

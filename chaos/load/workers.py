@@ -263,6 +263,16 @@ class Crew:
         return found
 
     @property
+    def unserved(self) -> list[str]:
+        """Producers at work for which the cluster has done nothing so far."""
+        done = ("ok", "weak", "aborted")
+        return [
+            worker.name
+            for worker in self.producers
+            if worker.alive and not any(worker.stats.get(each) for each in done)
+        ]
+
+    @property
     def under_way(self) -> bool:
         """Whether anybody sends, or is only away because of a fault."""
         return any(worker.alive or worker.crashed for worker in self.producers)

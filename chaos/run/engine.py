@@ -7,14 +7,10 @@ unless what is on record is bad enough to FAIL.
 
 from __future__ import annotations
 
-import platform
-import re
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from random import Random
 
@@ -35,6 +31,7 @@ from chaos.run.directory import create, write_json
 from chaos.run.provision import Provision, choose_runtime, sweep
 from chaos.run.schedule import Rig, Schedule
 from chaos.run.settings import read_settings
+from chaos.run.versions import versions
 from chaos.run.watch import Watch
 from chaos.spi import Cluster, Disked, HandsOut, Json, Replicas
 from chaos.timing import Interrupted, now_ns, wait_until
@@ -46,6 +43,7 @@ _PRODUCERS_END_WITHIN_S = 40.0
 _CONSUMERS_END_WITHIN_S = 20.0
 _READ_BACK_WITHIN_S = 270.0
 _WHOLE_WITHIN_S = 120.0  # what was started again may take as long as a start
+_SERVED_WITHIN_S = 60.0
 _LEAD_S = 0.5
 """How long before the first fault targets are resolved and plans are made."""
 
@@ -147,7 +145,7 @@ class _Run:
         self.events.add(
             "run", run=f"{self.number:x}", name=self.experiment.name, seed=self.experiment.seed,
             runtime=self.runtime, stream=self.experiment.stream.name,
-            versions=_versions(), expects=self._expectations(),
+            versions=versions(), expects=self._expectations(),
         )  # fmt: skip
 
     def _expectations(self) -> Json:
@@ -211,7 +209,21 @@ class _Run:
         self.start_ns = go_ns + int(self.experiment.phases.warm_up_s * 1e9)
         self._phase("warm-up", until_ns=self.start_ns)
         self._sleep_until(self.start_ns)
+        self._await_service()
         self.events.add("load", what="started", time_ns=self.start_ns)
+
+    def _await_service(self) -> None:
+        """The warm-up lasts until each producer is served: nobody learns anything from what a fault
+        does to brokers that have not really come up. Raises ClusterError."""
+        until_ns = self.start_ns + int(_SERVED_WITHIN_S * 1e9)
+        while unserved := self.crew.unserved:
+            if now_ns() > until_ns:
+                raise ClusterError(
+                    f"the cluster acknowledged nothing to {', '.join(unserved)} within "
+                    f"{_SERVED_WITHIN_S:g} s, so nothing was disturbed: see the logs of the run"
+                )
+            self._sleep_until(now_ns() + 50_000_000)
+            self.start_ns = now_ns()
 
     def _let_faults_happen(self, cluster: Attached, store: Store) -> None:
         experiment = self.experiment
@@ -385,13 +397,3 @@ class _Run:
                 raise ClusterError("; ".join(self.crew.failures()) or "all producers are gone")
             self.stop.wait(min(left_s, 0.2))
         self._check()
-
-
-def _versions() -> Json:
-    """Of Python, of mqchaos and of all that it requires, the clients of the systems among them."""
-    found = {"python": platform.python_version(), "mqchaos": version("mqchaos")}
-    for requirement in requires("mqchaos") or ():
-        package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        with suppress(PackageNotFoundError):  # only for another platform
-            found[package] = version(package)
-    return found

@@ -91,6 +91,26 @@ def test_a_setting_that_is_not_in_force_makes_the_run_unknown(scene: Scene, play
     assert seen.gone_after_s is not None, seen.left
 
 
+REFUSING = Scene(
+    "refusing",
+    experiment(step("process.kill"), cluster={"refuse": 1}),
+    Plan(values={"chaos.run.engine:_SERVED_WITHIN_S": 1.5}),
+)
+
+
+@pytest.mark.parametrize("scene", [REFUSING], ids=lambda scene: scene.name)
+def test_a_cluster_that_serves_nobody_is_left_alone(scene: Scene, played: Play) -> None:
+    """The warm-up waits, then the run says who was not served; no fault is injected, and what was
+    offered is on record."""
+    seen = played(scene)
+    assert seen.status == 3, seen.output
+    assert "acknowledged nothing to producer-0 within 1.5 s" in seen.output
+    assert seen.document.verdict is Verdict.UNKNOWN
+    assert not any(each["kind"] == "fault" for each in seen.events)
+    assert seen.rows("sends")
+    assert seen.gone_after_s is not None, seen.left
+
+
 NO_HOME = Scene("no-home", experiment(), home="file/home")
 NO_RUNS = Scene("no-runs", experiment(), runs="file/runs")
 

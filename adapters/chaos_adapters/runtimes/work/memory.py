@@ -69,16 +69,20 @@ def use_up_memory(container: str) -> dict[str, Any]:
 
 def _squeeze(files: Mapping[str, Path]) -> tuple[int, int]:
     """What the processes use, and the limit that leaves them little more. Version 1 refuses what it
-    cannot make true, as pages may have to be written back first, or they use more by now."""
-    deadline = time.monotonic() + _LIMIT_WITHIN_S
+    cannot make true, as they use more by now, or the group holds what is not told as theirs and
+    cannot be freed: pages that are being written, and the kernel's own for it. How much that is
+    shows when the limit is accepted."""
+    deadline, room = time.monotonic() + _LIMIT_WITHIN_S, _ROOM
     while True:
-        used = _told(files["use"], "rss", "anon")
-        limit = used + _ROOM
+        # Shared memory, in which Erlang keeps the code that it compiled, can go nowhere either.
+        used = _told(files["use"], "rss", "anon") + _told(files["use"], "shmem")
+        limit = used + room
         try:
             files["limit"].write_text(str(limit))
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise SystemExit(f"memory cannot be limited to {limit} bytes: {error}") from error
+            room += _PIECE
             time.sleep(0.1)
         else:
             return used, limit
