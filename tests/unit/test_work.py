@@ -5,11 +5,25 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chaos_adapters.runtimes.work import breaks, clocks, groups, loops, memory, rates, space
+from chaos_adapters.runtimes.work import (
+    breaks,
+    clocks,
+    groups,
+    loops,
+    memory,
+    orphans,
+    rates,
+    space,
+)
 
 BROKER = "b" * 64
 DEVICE, NUMBER = "/dev/loop3", "7:3"
@@ -36,6 +50,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (groups, "CGROUP", cgroup), (memory, "CGROUP", cgroup),
         (rates, "CGROUP", cgroup), (rates, "SYS", system),
         (loops, "SYS", system), (breaks, "SYS", system), (breaks, "RUN", tmp_path),
+        (orphans, "PROC", tmp_path / "proc"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     return tmp_path
@@ -115,6 +130,35 @@ def test_nobody_who_stayed_behind_fails_nothing(kernel: Path) -> None:
     last = {"pid": os.getpid(), "error": "EROFS", "at": -100}
     breaks._told(DEVICE).write_text(json.dumps(last))
     assert breaks.failed(DEVICE) == ""
+
+
+@pytest.mark.parametrize("undo", [breaks.release, rates.unlimit, memory.lift_memory_limit])
+def test_an_act_of_a_dead_tool_does_not_come_after_the_heal(
+    undo: Any, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program in an agent outlives a `kill -9` of whoever asked for it: a disk would lose its
+    power, or a broker its memory, when all is on record as healed. Nobody else's act is ended."""
+    monkeypatch.setattr(orphans, "PROC", Path("/proc"))
+    ours, other = f"/dev/loop3{os.getpid()}", f"/dev/loop3{os.getpid()}0"
+    shutil.copytree(kernel / "sys/class/bdi" / NUMBER, kernel / f"sys/class/bdi/7:3{os.getpid()}")
+    acts = [
+        acting("lose_power", {"devices": [ours, other]}), acting("use_up_memory", {"x": ours}),
+        acting("limit", {"device": ours}), acting("limit", {"device": other}),
+        acting("write", {"device": ours}),
+    ]  # fmt: skip
+    try:
+        undo(ours)
+        assert [act.poll() for act in acts] == [-signal.SIGKILL] * 3 + [None] * 2
+    finally:
+        for act in acts:
+            act.kill()
+            act.wait(10)
+
+
+def acting(command: str, about: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """A process that looks as if it did so."""
+    sleep = [sys.executable, "-c", "input()", "-m", orphans.work.__name__, command]
+    return subprocess.Popen([*sleep, json.dumps(about)], stdin=subprocess.PIPE)
 
 
 def group_of_memory(kernel: Path, version: int) -> Path:

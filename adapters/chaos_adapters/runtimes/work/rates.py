@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from chaos_adapters.runtimes.work.groups import CGROUP, group_of, join
 from chaos_adapters.runtimes.work.loops import SYS, mounted, own, run
+from chaos_adapters.runtimes.work.orphans import end_acts
 
 WHATS = ("read_bps", "write_bps", "read_iops", "write_iops")
 _V2 = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
@@ -85,6 +86,7 @@ def _rule(file: Path, device: str) -> str:
 
 def unlimit(device: str, container: str = "") -> None:
     """As a loop device is at first: no rates, and its share of the page cache."""
+    end_acts(device)
     for what, files in _rules(container).items():
         for file in files:
             if _rule(file, device):
