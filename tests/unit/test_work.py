@@ -93,6 +93,38 @@ def test_rates_are_taken_off_as_the_kernel_wants_it(kernel: Path) -> None:
     assert rates.limits(DEVICE, BROKER) == {}
 
 
+@pytest.mark.parametrize("moment", range(4))
+def test_a_share_of_the_page_cache_is_given_back_whenever_the_tool_died(
+    kernel: Path, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before or between the two writes that limit it, or of those that lift that: a device keeps it
+    when it is nobody's any more."""
+    bdi = kernel / "sys/class/bdi" / NUMBER
+    write, left = Path.write_text, [moment]
+
+    def written(path: Path, text: str) -> int:
+        if path.parent == bdi:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            if path.name != "strict_limit":  # two names of one value
+                write(bdi / "max_ratio", {"100": "100"}.get(text, "0"))
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", written)
+
+    def lived() -> None:
+        rates.limit(DEVICE, BROKER, {"write_bps": 1000})
+        rates.unlimit(DEVICE, BROKER)
+
+    with pytest.raises(KeyboardInterrupt):
+        lived()
+    left[0] = 2
+    rates.unlimit(DEVICE, BROKER)
+    assert (bdi / "strict_limit").read_text().strip() == "0"
+    assert (bdi / "max_ratio").read_text().strip() == "100"
+
+
 def test_with_version_2_the_broker_s_own_group_is_enough(kernel: Path) -> None:
     """`io.max` holds for what is written back in its name, too."""
     for each in sorted((kernel / "cgroup").rglob("*"), reverse=True):

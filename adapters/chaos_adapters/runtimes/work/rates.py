@@ -49,8 +49,8 @@ def limit(device: str, container: str, rates: Mapping[str, int]) -> None:
             file.write_text(f"{_number(device)} {_V2[what]}={rate}")
     if "write_bps" in rates:
         bdi = SYS / "class" / "bdi" / _number(device)
+        (bdi / "strict_limit").write_text("1")  # first, as by it `unlimit` knows of the other
         (bdi / "max_bytes").write_text(str(max(rates["write_bps"], _LEAST_DIRTY)))
-        (bdi / "strict_limit").write_text("1")
 
 
 def flush(device: str) -> None:
@@ -94,8 +94,8 @@ def unlimit(device: str, container: str = "") -> None:
                 file.write_text(f"{_number(device)} {value}")
     bdi = SYS / "class" / "bdi" / _number(device)
     if int((bdi / "strict_limit").read_text()):
-        (bdi / "strict_limit").write_text("0")
         (bdi / "max_ratio").write_text("100")
+        (bdi / "strict_limit").write_text("0")
 
 
 def pace(device: str, container: str, what: str, rate: int) -> float:
