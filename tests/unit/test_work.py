@@ -5,11 +5,25 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chaos_adapters.runtimes.work import breaks, clocks, groups, loops, memory, rates, space
+from chaos_adapters.runtimes.work import (
+    breaks,
+    clocks,
+    groups,
+    loops,
+    memory,
+    orphans,
+    rates,
+    space,
+)
 
 BROKER = "b" * 64
 DEVICE, NUMBER = "/dev/loop3", "7:3"
@@ -36,6 +50,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (groups, "CGROUP", cgroup), (memory, "CGROUP", cgroup),
         (rates, "CGROUP", cgroup), (rates, "SYS", system),
         (loops, "SYS", system), (breaks, "SYS", system), (breaks, "RUN", tmp_path),
+        (orphans, "PROC", tmp_path / "proc"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     return tmp_path
@@ -78,6 +93,38 @@ def test_rates_are_taken_off_as_the_kernel_wants_it(kernel: Path) -> None:
     assert rates.limits(DEVICE, BROKER) == {}
 
 
+@pytest.mark.parametrize("moment", range(4))
+def test_a_share_of_the_page_cache_is_given_back_whenever_the_tool_died(
+    kernel: Path, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before or between the two writes that limit it, or of those that lift that: a device keeps it
+    when it is nobody's any more."""
+    bdi = kernel / "sys/class/bdi" / NUMBER
+    write, left = Path.write_text, [moment]
+
+    def written(path: Path, text: str) -> int:
+        if path.parent == bdi:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            if path.name != "strict_limit":  # two names of one value
+                write(bdi / "max_ratio", {"100": "100"}.get(text, "0"))
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", written)
+
+    def lived() -> None:
+        rates.limit(DEVICE, BROKER, {"write_bps": 1000})
+        rates.unlimit(DEVICE, BROKER)
+
+    with pytest.raises(KeyboardInterrupt):
+        lived()
+    left[0] = 2
+    rates.unlimit(DEVICE, BROKER)
+    assert (bdi / "strict_limit").read_text().strip() == "0"
+    assert (bdi / "max_ratio").read_text().strip() == "100"
+
+
 def test_with_version_2_the_broker_s_own_group_is_enough(kernel: Path) -> None:
     """`io.max` holds for what is written back in its name, too."""
     for each in sorted((kernel / "cgroup").rglob("*"), reverse=True):
@@ -115,6 +162,35 @@ def test_nobody_who_stayed_behind_fails_nothing(kernel: Path) -> None:
     last = {"pid": os.getpid(), "error": "EROFS", "at": -100}
     breaks._told(DEVICE).write_text(json.dumps(last))
     assert breaks.failed(DEVICE) == ""
+
+
+@pytest.mark.parametrize("undo", [breaks.release, rates.unlimit, memory.lift_memory_limit])
+def test_an_act_of_a_dead_tool_does_not_come_after_the_heal(
+    undo: Any, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program in an agent outlives a `kill -9` of whoever asked for it: a disk would lose its
+    power, or a broker its memory, when all is on record as healed. Nobody else's act is ended."""
+    monkeypatch.setattr(orphans, "PROC", Path("/proc"))
+    ours, other = f"/dev/loop3{os.getpid()}", f"/dev/loop3{os.getpid()}0"
+    shutil.copytree(kernel / "sys/class/bdi" / NUMBER, kernel / f"sys/class/bdi/7:3{os.getpid()}")
+    acts = [
+        acting("lose_power", {"devices": [ours, other]}), acting("use_up_memory", {"x": ours}),
+        acting("limit", {"device": ours}), acting("limit", {"device": other}),
+        acting("write", {"device": ours}),
+    ]  # fmt: skip
+    try:
+        undo(ours)
+        assert [act.poll() for act in acts] == [-signal.SIGKILL] * 3 + [None] * 2
+    finally:
+        for act in acts:
+            act.kill()
+            act.wait(10)
+
+
+def acting(command: str, about: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """A process that looks as if it did so."""
+    sleep = [sys.executable, "-c", "input()", "-m", orphans.work.__name__, command]
+    return subprocess.Popen([*sleep, json.dumps(about)], stdin=subprocess.PIPE)
 
 
 def group_of_memory(kernel: Path, version: int) -> Path:

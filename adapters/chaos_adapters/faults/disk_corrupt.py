@@ -101,7 +101,9 @@ class Corrupt:
         return Effect(Presence.FULL if full else Presence.PARTIAL, figures)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
-        """Start whatever is dead or about to be."""
+        """Start whatever is dead or about to be, once nobody flips anything any more."""
+        for disk in disks_of(cluster, injection.nodes).values():
+            disk.clear()
         for node in nodes_of(cluster, injection):
             node.start()
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaos_adapters.runtimes.work.loops import OWN, SYS, await_, is_free, mounted, own, run
+from chaos_adapters.runtimes.work.orphans import end_acts
 
 RUN = Path("/run")
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, struct.pack("I", 2)  # FS_IOC_SHUTDOWN, XFS and ext4
@@ -73,7 +74,7 @@ def _told(device: str) -> Path:
 def fail(device: str) -> None:
     """Open a file, let the file system (ext4) meet an error, so that it turns read-only, and stay
     behind to go on writing to that file."""
-    release(device)
+    _let_go(device)
     top = tempfile.mkdtemp(prefix="disk-")
     run("mount", device, top)
     file = os.open(own(Path(top)) / "open", os.O_WRONLY | os.O_CREAT, 0o600)
@@ -113,6 +114,11 @@ def failed(device: str) -> str:
 
 def release(device: str) -> None:
     """End who stayed behind, and so the mount that it kept."""
+    end_acts(device)
+    _let_go(device)
+
+
+def _let_go(device: str) -> None:
     told = _told(device)
     with suppress(OSError, ValueError):
         pid = json.loads(told.read_text())["pid"]

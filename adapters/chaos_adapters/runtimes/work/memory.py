@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos_adapters.runtimes.work.groups import CGROUP, group_of, join, leave
+from chaos_adapters.runtimes.work.orphans import end_acts
 
 _NO_LIMIT = 1 << 62
 """Version 1 tells that there is none by the greatest number of pages."""
@@ -47,6 +48,7 @@ def memory_limit(container: str) -> int:
 
 def lift_memory_limit(container: str) -> None:
     """As a container is started."""
+    end_acts(container)
     if memory_limit(container) and (files := _files(container)):
         files["limit"].write_text("-1" if (CGROUP / "memory").is_dir() else "max")
 

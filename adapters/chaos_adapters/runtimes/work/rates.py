@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from chaos_adapters.runtimes.work.groups import CGROUP, group_of, join
 from chaos_adapters.runtimes.work.loops import SYS, mounted, own, run
+from chaos_adapters.runtimes.work.orphans import end_acts
 
 WHATS = ("read_bps", "write_bps", "read_iops", "write_iops")
 _V2 = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
@@ -48,8 +49,8 @@ def limit(device: str, container: str, rates: Mapping[str, int]) -> None:
             file.write_text(f"{_number(device)} {_V2[what]}={rate}")
     if "write_bps" in rates:
         bdi = SYS / "class" / "bdi" / _number(device)
+        (bdi / "strict_limit").write_text("1")  # first, as by it `unlimit` knows of the other
         (bdi / "max_bytes").write_text(str(max(rates["write_bps"], _LEAST_DIRTY)))
-        (bdi / "strict_limit").write_text("1")
 
 
 def flush(device: str) -> None:
@@ -85,6 +86,7 @@ def _rule(file: Path, device: str) -> str:
 
 def unlimit(device: str, container: str = "") -> None:
     """As a loop device is at first: no rates, and its share of the page cache."""
+    end_acts(device)
     for what, files in _rules(container).items():
         for file in files:
             if _rule(file, device):
@@ -92,8 +94,8 @@ def unlimit(device: str, container: str = "") -> None:
                 file.write_text(f"{_number(device)} {value}")
     bdi = SYS / "class" / "bdi" / _number(device)
     if int((bdi / "strict_limit").read_text()):
-        (bdi / "strict_limit").write_text("0")
         (bdi / "max_ratio").write_text("100")
+        (bdi / "strict_limit").write_text("0")
 
 
 def pace(device: str, container: str, what: str, rate: int) -> float:
