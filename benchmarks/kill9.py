@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -268,6 +269,7 @@ class Instant:
     def played(self, work: Path) -> Json:
         """Run, kill, look; what was seen."""
         directory = work / self.name
+        shutil.rmtree(directory, ignore_errors=True)  # of an instant that was cut off
         directory.mkdir(parents=True)
         file = directory / "kill9.yaml"
         file.write_text(json.dumps(experiment(self.place, self.steps)))

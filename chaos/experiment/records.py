@@ -154,8 +154,8 @@ class Phases:
     """How long the parts of a run take that are no fault."""
 
     warm_up_s: Annotated[Span, Key(alias="warm_up")] = 3.0
-    """Load that is recorded but comes before the baseline. It goes on until each producer was served,
-    for at most a minute more: then the run ends, and nothing was disturbed."""
+    """Load that is recorded but comes before the baseline. It goes on until each producer was
+    served, for at most a minute more: then the run ends, and nothing was disturbed."""
     settle_s: Annotated[Span, Key(alias="settle")] = 10.0
     """How long load goes on after the last fault is healed."""
     drain_s: Annotated[Hold, Key(alias="drain")] = 60.0
