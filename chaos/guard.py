@@ -137,8 +137,8 @@ class Guard:
         self._move(Stage.GONE, "gone", figures=effect.figures)
 
     def skip(self, why: str) -> None:
-        """It will not be injected."""
-        self._move(Stage.UNPROVED, "skipped", why=why)
+        """It will not be injected, so there is nothing of it."""
+        self._move(Stage.GONE, "skipped", why=why)
 
     def _consequence(self, node: str) -> None:
         self._events.add("node", node=node, what="consequence", id=self.id)

@@ -180,7 +180,8 @@ def test_an_act_of_a_dead_tool_does_not_come_after_the_heal(
     ]  # fmt: skip
     try:
         undo(ours)
-        assert [act.poll() for act in acts] == [-signal.SIGKILL] * 3 + [None] * 2
+        assert [act.wait(10) for act in acts[:3]] == [-signal.SIGKILL] * 3
+        assert [act.poll() for act in acts[3:]] == [None] * 2
     finally:
         for act in acts:
             act.kill()
@@ -188,9 +189,13 @@ def test_an_act_of_a_dead_tool_does_not_come_after_the_heal(
 
 
 def acting(command: str, about: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """A process that looks as if it did so."""
-    sleep = [sys.executable, "-c", "input()", "-m", orphans.work.__name__, command]
-    return subprocess.Popen([*sleep, json.dumps(about)], stdin=subprocess.PIPE)
+    """A process that looks as if it did so; the kernel tells its arguments once it runs."""
+    code = "print(flush=True); input()"
+    argv = [sys.executable, "-c", code, "-m", orphans.work.__name__, command, json.dumps(about)]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    return process
 
 
 def group_of_memory(kernel: Path, version: int) -> Path:

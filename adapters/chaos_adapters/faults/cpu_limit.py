@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isclose
 from random import Random
 from typing import Annotated, Any, ClassVar
 
@@ -28,6 +29,7 @@ from chaos_adapters.faults.process import managed, running
 _LOOK_S = 1.0
 _OVER = 1.15
 _LIMITS = "limits before"
+_STEP = 1e-5  # of a quota, which is whole microseconds in each 0.1 s
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class CpuLimit:
         nodes = dict(_rationed(cluster, injection.nodes))
         limits = {name: node.cpu_limit() for name, node in nodes.items()}
         wanted: Mapping[str, float] = injection.data[_LIMITS]
-        on = [name for name, cores in limits.items() if cores == self.cores]
+        on = [name for name, cores in limits.items() if isclose(cores, self.cores, abs_tol=_STEP)]
         if not on:
             same = all(
                 limits[name] == wanted[name] or cluster.nodes[name].state() is NodeState.DEAD

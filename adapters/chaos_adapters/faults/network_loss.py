@@ -58,12 +58,14 @@ class Loss:
         ways = around(links, nodes, self.parted_from, self.direction)
         if not ways:
             raise FaultError(f"no link leads from {', '.join(nodes)} to {self.parted_from}")
-        before = packets_of(rig.cluster).retransmitted(_senders(ways))
-        return injection_of("loss", nodes, ways, random, **{_BASE: before})
+        packets_of(rig.cluster).retransmitted(_senders(ways))
+        return injection_of("loss", nodes, ways, random)
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
-        """One table in each pod."""
-        packets_of(cluster).lose(injection.data["name"], ways_of(injection), self.share)
+        """One table in each pod; what was sent again before is none of it."""
+        packets, ways = packets_of(cluster), ways_of(injection)
+        injection.data[_BASE] = packets.retransmitted(_senders(ways))
+        packets.lose(injection.data["name"], ways, self.share)
 
     def in_effect(self, cluster: Cluster, injection: Injection) -> Effect:
         """What the kernel counted, and pings over the links, so that there is something to count
@@ -74,7 +76,7 @@ class Loss:
         packets = packets_of(cluster)
         rules = packets.losses().get(injection.data["name"])
         found = [(rules or {})[way] for way in ways if way in (rules or {})]
-        again = packets.retransmitted(_senders(ways)) - injection.data[_BASE]
+        again = packets.retransmitted(_senders(ways)) - injection.data.get(_BASE, 0)
         seen, dropped = sum(each.seen for each in found), sum(each.dropped for each in found)
         figures = {
             "packets": seen, "dropped": dropped, "share": dropped / seen if seen else 0,

@@ -82,6 +82,7 @@ class Agent:
                 cap_drop=["ALL"], cap_add=list(self.capabilities),
                 security_opt=["no-new-privileges", *(_MAY_MOUNT if self.binds else ())],
                 volumes=list(self.binds), device_cgroup_rules=list(self.device_rules),
+                cgroupns="host",  # the groups of brokers are to be seen, with version 2, too
                 network_mode=f"container:{self._pod_id(client)}" if self.pod else "none",
             )  # fmt: skip
         except APIError as error:

@@ -17,6 +17,8 @@ from chaos_adapters.runtimes.toxiproxy import Server
 API, CLIENT_PROXY, PROBE_PROXY = 8474, 9095, 9096
 """Ports on which every pod's Toxiproxy listens for us, for clients and for probes; those for
 further ports of clients follow."""
+CLIENT_PROXIES = (CLIENT_PROXY, *range(PROBE_PROXY + 1, PROBE_PROXY + 9))
+"""All of them for clients, of a node with up to nine such ports."""
 _LOOPBACK = "127.0.0.1"
 _STREAMS = (UPSTREAM, DOWNSTREAM)
 

@@ -19,7 +19,7 @@ from chaos.errors import ClusterError
 from chaos.spi import CLIENTS, Losses, Way
 from chaos_adapters.runtimes.agent import Agent
 from chaos_adapters.runtimes.daemon import LABEL, daemon
-from chaos_adapters.runtimes.mesh import CLIENT_PROXY
+from chaos_adapters.runtimes.mesh import CLIENT_PROXIES
 
 PREFIX = "mqchaos"
 _WITHIN_S = 10.0
@@ -141,7 +141,8 @@ def _rules(way: Way, addresses: Mapping[str, str], share: float) -> Iterator[dic
     source, target = way
     if CLIENTS in way:
         field = "sport" if target == CLIENTS else "dport"
-        these = _match("==", {"payload": {"protocol": "tcp", "field": field}}, CLIENT_PROXY)
+        ports = {"set": list(CLIENT_PROXIES)}
+        these = _match("==", {"payload": {"protocol": "tcp", "field": field}}, ports)
     else:
         own = {"payload": {"protocol": "ip", "field": "saddr"}}
         these = _match("==", own, addresses[source])

@@ -140,7 +140,7 @@ def _paced_in_cache(device: str, rate: int) -> float:
         started = time.monotonic()
         if not (child := os.fork()):
             _write_on(file, waiting + _PACE_S * rate, shared)
-        while not os.waitpid(child, os.WNOHANG)[0]:
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() - started > _MOST_S:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
@@ -148,16 +148,23 @@ def _paced_in_cache(device: str, rate: int) -> float:
             time.sleep(0.002)
         seconds = time.monotonic() - started
         os.close(file)
+        if ended[1]:
+            why = os.strerror(os.waitstatus_to_exitcode(ended[1]))
+            raise SystemExit(f"cannot write to {device}: {why}")
         written: int = _COUNT.unpack_from(shared)[0]
     return max(written - waiting, 1) / seconds
 
 
 def _write_on(file: int, size: int, shared: mmap.mmap) -> NoReturn:
-    """Write so much, noting how much it was so far, and end."""
+    """Write so much, noting how much it was so far, and end, with the error if there is one: what
+    is mounted is its parent's to take off."""
     done = 0
-    while done < size:
-        done += os.write(file, bytes(_BLOCK))
-        _COUNT.pack_into(shared, 0, done)
+    try:
+        while done < size:
+            done += os.write(file, bytes(_BLOCK))
+            _COUNT.pack_into(shared, 0, done)
+    except OSError as error:
+        os._exit(error.errno or 1)
     os._exit(0)
 
 
