@@ -39,10 +39,14 @@ def test_safe_settings_survive_a_dead_master(run: Run, experiment: str) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-@pytest.mark.parametrize("experiment", ["disk-full", "sync-flush-power-loss"])
+@pytest.mark.parametrize(
+    "experiment",
+    ["rocketmq/disk-full", f"{DRAFTS}/sync-flush-power-loss"],
+    ids=["full", "sync-flush"],
+)
 def test_safe_settings_survive_what_disks_do(run: Run, experiment: str) -> None:
     """PASS, proved, and what was acknowledged came out."""
-    ran = run(f"{DRAFTS}/{experiment}.yaml", "--runtime", "docker")
+    ran = run(f"{experiment}.yaml", "--runtime", "docker")
     assert ran.code == 0, ran.output
     assert all(fault["proved"] for fault in ran.verdict["faults"])
     assert acknowledged(ran.directory) <= came_out(ran.directory)
