@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill9 import MARK, line_of, ours, pending, residue
-from chaos import clusters
 from chaos_adapters.runtimes import disks
 from tests.e2e.kafka_reader import acknowledged, stored
 from tests.e2e.tools import CHAOS, Run, chaos, needs_docker, within
@@ -77,7 +76,7 @@ def test_kill_9_leaves_disks_that_are_clean_mounted_and_quick(
         assert chaos("heal").returncode == 0
     within(120, "the heal of all disks", lambda: not pending())
     within(30, "nothing that is left", lambda: not residue())
-    assert len(mounted_and_written()) == len(NODES)
+    assert len(mounted_and_written(runs)) == len(NODES)
     assert chaos("down").returncode == 0
     assert not disks.left()
 
@@ -97,17 +96,22 @@ def experiment_with(steps: list[dict[str, str]]) -> dict[str, object]:
     }
 
 
+def events(runs: Path, kind: str) -> list[dict[str, str]]:
+    """Those of a kind so far."""
+    lines = [line for path in runs.glob("*/events.jsonl") for line in path.read_text().splitlines()]
+    told = [json.loads(line) for line in lines if f'"kind":"{kind}"' in line]
+    return [event for event in told if event["kind"] == kind]
+
+
 def proofs(runs: Path) -> set[str]:
     """The faults that are proved so far."""
-    lines = [line for path in runs.glob("*/events.jsonl") for line in path.read_text().splitlines()]
-    events = [json.loads(line) for line in lines if '"what":"effect"' in line]
-    return {event["id"] for event in events if event["kind"] == "fault"}
+    return {event["id"] for event in events(runs, "fault") if event["what"] == "effect"}
 
 
-def mounted_and_written() -> list[str]:
+def mounted_and_written(runs: Path) -> list[str]:
     """Brokers whose data lies on a disk of their own that takes a write which is forced to it."""
-    (cluster,) = clusters.directories()
-    marks = ("label=mqchaos.part=broker", f"label=mqchaos.cluster={cluster.name}")
+    (cluster,) = events(runs, "cluster")
+    marks = ("label=mqchaos.part=broker", f"label=mqchaos.cluster={cluster['id']}")
     listed = subprocess.run(
         ["docker", "ps", "--quiet", "--filter", marks[0], "--filter", marks[1]],
         capture_output=True, text=True, timeout=60, check=True,
