@@ -134,7 +134,7 @@ def experiment(place: str, steps: Sequence[Json]) -> Json:
     if place == "memory":
         cluster, stream = {"broker": "memory", "nodes": 2}, {"partitions": 2}
     if place == "docker":
-        cluster["disk"] = {"size": "512MiB", "filesystem": "ext4"}
+        cluster |= {"disk": {"size": "512MiB", "filesystem": "ext4"}, "clock": "own"}
     return {
         "name": "kill9",
         "cluster": cluster,
