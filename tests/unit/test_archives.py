@@ -87,7 +87,7 @@ def test_nobody_is_asked_who_cannot_answer_or_has_just_begun(
         server.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         archives.learn(CLUSTER)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < archives._WITHIN_S / 2  # as long as a question waits
         server.send_signal(signal.SIGCONT)
         monkeypatch.setattr(archives, "_SEASONED_S", 60.0)
         archives.learn(CLUSTER)
