@@ -277,20 +277,57 @@ def verify(run: RunDirectory, junit: JUnit = None) -> None:
 @app.command(cls=Command, rich_help_panel=VERDICTS)
 def report(
     run: RunDirectory,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--beside",
+            metavar="RUN",
+            help="Also compare it with this run; may be repeated.",
+            autocompletion=completing.runs,
+        ),
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Also show it in a browser.")] = False,
 ) -> None:
     """Write report.html of a run again, and say where it is.
 
     `chaos run` wrote it first. A run that was not judged, as the tool was killed, is judged now.
+    With --beside the page also has what `chaos compare` shows.
     Exit code: 0 when the page is written, whatever the verdict; 2 when RUN is no run; 3 when its
     record cannot be read.
 
     For example:
       chaos report runs/20261123-030317-broker-down --open
+      chaos report runs/20261123-041200-tuned --beside runs/20261123-030317
     """
     from chaos.cli.report import report
 
-    report(run, show)
+    report(run, beside or [], show)
+
+
+@app.command(cls=Command, rich_help_panel=VERDICTS)
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Directories of runs, two or more.",
+            autocompletion=completing.runs,
+        ),
+    ],
+) -> None:
+    """Show runs side by side: their figures, and what they were told differently.
+
+    Besides the figures of the verdicts it has throughput and waits before the first fault, so what
+    a setting costs stands beside what it buys. A run that was not judged is judged now.
+    Exit code: 0 when they are shown, whatever the verdicts; 2 when one is no run, or there is only
+    one; 3 when the record of one cannot be read.
+
+    For example:
+      chaos compare runs/20261123-030317-broker-down runs/20261123-041200-tuned
+    """
+    from chaos.cli.compare import compare
+
+    compare(runs)
 
 
 # ------------------------------------------------------------------------------------ reference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 from chaos import verdict
@@ -14,15 +15,21 @@ from chaos.ui.screen import Screen, complain
 from chaos.ui.text import listed
 
 
-def report(run: Path, show: bool) -> None:
+def report(run: Path, beside: Sequence[Path], show: bool) -> None:
     """Write it, say where it is, and `show` it."""
-    _check(run)
-    if not (run / verdict.FILE).exists():
-        judged(run)
-    path = write_report(run)
+    for each in (run, *beside):
+        make_ready(each)
+    path = write_report(run, beside)
     Screen().say(f"report: {path}")
     if show and not webbrowser.open(path.resolve().as_uri()):
         complain("no browser could be started here; open the file by hand")
+
+
+def make_ready(run: Path) -> None:
+    """Judge a run that was not. Raises UsageError and HistoryError when it is none."""
+    _check(run)
+    if not (run / verdict.FILE).exists():
+        judged(run)
 
 
 def _check(run: Path) -> None:

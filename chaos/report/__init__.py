@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chaos.errors import HistoryError
 from chaos.files import write_whole
 from chaos.report.build import FILE, build_page
+from chaos.report.comparison import compare
 
-__all__ = ["FILE", "report_after", "write_report"]
+__all__ = ["FILE", "compare", "report_after", "write_report"]
 
 
-def write_report(run_directory: Path) -> Path:
-    """Write the page of a run into its directory; its path. Raises HistoryError when the record
-    cannot be read or the page not be written."""
+def write_report(run_directory: Path, beside: Sequence[Path] = ()) -> Path:
+    """Write the page of a run into its directory; its path. With other runs `beside` it, which have
+    been judged, it also compares them. Raises HistoryError when a record cannot be read or the page
+    not be written."""
     from chaos.report.page import render  # loads the template engine, which few commands need
 
     path = run_directory / FILE
-    text = render(build_page(run_directory))
+    found = compare([run_directory, *beside]) if beside else None
+    text = render(build_page(run_directory, found))
     try:
         write_whole(path, text)
     except OSError as error:

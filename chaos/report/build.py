@@ -6,7 +6,6 @@ be missing altogether: then the page says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,13 +17,9 @@ from chaos import verdict as report
 from chaos.errors import HistoryError
 from chaos.facts import EVENTS, Story, tell
 from chaos.history.events import read_events
-from chaos.report import evidence, series, stages, tables, words
+from chaos.report import evidence, series, settings, stages, tables, words
 from chaos.report.evidence import Digest
-from chaos.report.model import (
-    Page,
-    Pairs,
-    Tile,
-)  # fmt: skip
+from chaos.report.model import Comparison, Page, Pairs, Tile
 from chaos.report.series import Axis, Latency, Series
 from chaos.report.timeline import MOST_PARTITIONS, Clock, Watched, lanes
 from chaos.spi import Json, Verdict
@@ -56,8 +51,9 @@ class _Run:
     digests: tuple[Digest, ...]
 
 
-def build_page(directory: Path) -> Page:
-    """The page of a run. Raises HistoryError when there is no history or it cannot be read."""
+def build_page(directory: Path, beside: Comparison | None = None) -> Page:
+    """The page of a run, `beside` others where that is asked for. Raises HistoryError when there is
+    no history or it cannot be read."""
     run = _read(directory)
     document, clock = run.document, run.clock
     answers = sorted(document.questions, key=lambda answer: _GRAVEST.index(answer.verdict))
@@ -85,6 +81,7 @@ def build_page(directory: Path) -> Page:
         lanes_note=tables.left_out(len(watched.partitions), MOST_PARTITIONS, "partitions"),
         stages=tuple(groups[: stages.MOST_GROUPS]),
         stages_note=tables.left_out(len(groups), stages.MOST_GROUPS, "failovers"),
+        beside=beside,
         questions=tuple(tables.answered(answer, document) for answer in answers),
         faults=tuple(tables.fault(fault, clock) for fault in document.faults),
         evidence=tables.evidence(run.digests, clock),
@@ -110,7 +107,9 @@ def _read(directory: Path) -> _Run:
     load_ns = document.load_started_ns, document.load_ended_ns
     drawn = series.read(directory, axis, story.due, load_ns)
     found = tuple(evidence.digests(directory, axis))
-    return _Run(directory, events, story, _experiment(directory), document, clock, drawn, found)
+    return _Run(
+        directory, events, story, settings.experiment(directory), document, clock, drawn, found
+    )
 
 
 def _document(directory: Path, story: Story) -> Document:
@@ -124,14 +123,6 @@ def _document(directory: Path, story: Story) -> Document:
         started_ns=story.started_ns, load_started_ns=story.load_started_ns or story.started_ns,
         load_ended_ns=story.load_ended_ns or story.last_ns, records={},
     )  # fmt: skip
-
-
-def _experiment(directory: Path) -> Json:
-    try:
-        found = json.loads((directory / "experiment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # the page is about what was recorded, and that is there
-    return found if isinstance(found, dict) else {}
 
 
 def _axis(events: Sequence[Json], story: Story) -> Axis:
@@ -276,29 +267,13 @@ def _settings(run: _Run) -> Iterator[tuple[str, Pairs]]:
     for event in run.events:
         if event["kind"] == "settings":
             for owner, values in (event.get("in_force") or {}).items():
-                yield f"in force: {owner}", tuple(_flat(values))
+                yield f"in force: {owner}", tuple(settings.flat(values))
     for name, section in run.experiment.items():
         if isinstance(section, Mapping | list) and section:
-            yield f"experiment: {name}", tuple(_flat(section))
+            yield f"experiment: {name}", tuple(settings.flat(section))
     versions = next((e.get("versions") or {} for e in run.events if e["kind"] == "run"), {})
     if versions:
         yield "versions", tuple((name, str(value)) for name, value in versions.items())
-
-
-def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as lines of `a.b: value`."""
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and value:
-        for place, inner in enumerate(value, 1):
-            yield from _flat(inner, f"{name}.{place}" if name else str(place))
-    else:
-        yield name, "not set" if value in (None, {}, []) else _plain(value)
-
-
-def _plain(value: object) -> str:
-    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 def _files(directory: Path) -> Iterator[tuple[str, str]]:

@@ -44,6 +44,15 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Several runs side by side, in columns of their names: what they were told differently, and
+    what was measured."""
+
+    settings: Table
+    figures: Table
+
+
+@dataclass(frozen=True)
 class FigureLine:
     """A measured number; `kept` is "ok", "not met" or empty where there is no threshold."""
 
@@ -142,6 +151,7 @@ class Page:
     lanes_note: str
     stages: tuple[StageGroup, ...]
     stages_note: str
+    beside: Comparison | None
     questions: tuple[Answered, ...]
     faults: tuple[FaultLine, ...]
     evidence: EvidenceTable
