@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from chaos_adapters.runtimes import traces
@@ -14,10 +15,10 @@ class Container:
         self.name, self.labels, self.status = f"c-{part}", {"mqchaos.part": part}, status
         self.attrs, self._mounts = {"HostConfig": limits}, mounts
 
-    def exec_run(self, argv: list[str]) -> tuple[int, bytes]:
-        assert argv == ["cat", "/proc/self/mounts"]
+    def exec_run(self, argv: list[str], **_: Any) -> SimpleNamespace:
+        assert argv[-2:] == ["cat", "/proc/self/mounts"]
         assert self.status == "running"
-        return 0, self._mounts.encode()
+        return SimpleNamespace(exit_code=0, output=(self._mounts.encode() + b"\0whole", None))
 
 
 def found(*containers: Container) -> list[str]:

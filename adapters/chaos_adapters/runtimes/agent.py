@@ -17,18 +17,15 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from chaos.data import compose_dir
-from chaos.errors import ClusterError, DeadlineExceeded
+from chaos.errors import ClusterError
 from chaos_adapters.runtimes.daemon import LABEL, SILENT_S, daemon
+from chaos_adapters.runtimes.executing import run_in
 
 IMAGE = "mqchaos/agent:1"
 PART, AGENT = "mqchaos.part", "agent"
 """The label that tells what a container is for, and its value of agents."""
-_KILL_AFTER_S = 2
-_TIMED_OUT = (124, 128 + 9)
 _CONFLICT = 409
 _MAY_MOUNT = ("apparmor=unconfined",)  # where there is AppArmor, Docker's profile denies it
-_STDIN = "CHAOS_STDIN"
-_FED = ("sh", "-c", f'printf %s "${_STDIN}" | "$@"', "sh")
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,9 @@ class Agent:
         Raises ClusterError with its standard error when it fails, and DeadlineExceeded when it does
         not end in time; it is killed then.
         """
-        with daemon(f"{argv[0]} in {self.name}", SILENT_S + timeout_s) as client:
-            code, out, err = _execute(self._container(client), argv, timeout_s, stdin)
-        if code in _TIMED_OUT:
-            raise DeadlineExceeded(f"{argv[0]} in {self.name}", timeout_s, err)
-        if code:
-            raise ClusterError(f"{argv[0]} in {self.name} ended with {code}: {err or out}")
-        return out
+        what = f"{argv[0]} in {self.name}"
+        with daemon(what, SILENT_S + timeout_s) as client:
+            return run_in(self._container(client), argv, timeout_s, stdin, what)
 
     def _container(self, client: docker.DockerClient) -> Container:
         """The one that is there already, else a new one; running."""
@@ -116,15 +109,3 @@ def image(client: docker.DockerClient) -> str:
         else:
             client.images.pull(name)
     return name
-
-
-def _execute(
-    container: Container, argv: Sequence[str], timeout_s: float, stdin: str
-) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error. The deadline is held in the container, where the
-    program can be ended; the SDK could only stop listening to it. It cannot write to a program
-    without a chance to lose output either, so what is to be read comes in the environment."""
-    limited = ["timeout", f"--kill-after={_KILL_AFTER_S}", f"{timeout_s:g}", *_FED, *argv]
-    done = container.exec_run(limited, demux=True, environment={_STDIN: stdin})
-    out, err = (each or b"" for each in done.output)
-    return int(done.exit_code), out.decode(errors="replace"), err.decode(errors="replace")

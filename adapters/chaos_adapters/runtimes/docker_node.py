@@ -18,7 +18,8 @@ from docker.models.containers import Container
 from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import CpuUse, NodeState
 from chaos.timing import wait_until
-from chaos_adapters.runtimes.daemon import LABEL, daemon
+from chaos_adapters.runtimes.daemon import LABEL, SILENT_S, daemon
+from chaos_adapters.runtimes.executing import run_in
 from chaos_adapters.runtimes.java import JavaNode
 
 _STATE_WITHIN_S = 15.0
@@ -123,16 +124,9 @@ class DockerNode(JavaNode):
 
     def run(self, argv: Sequence[str], timeout_s: float) -> str:
         """Run a program in the broker's container."""
-        with daemon(f"{argv[0]} in {self.name}") as client:
-            # The program ends by itself at the deadline; the SDK could only stop listening to it.
-            done = self._container(client).exec_run(
-                ["timeout", f"{timeout_s:g}", *argv], demux=True
-            )
-        out, err = done.output
-        if done.exit_code:
-            said = (err or b"").decode(errors="replace")
-            raise ClusterError(f"{argv[0]} in {self.name} ended with {done.exit_code}: {said}")
-        return (out or b"").decode(errors="replace")
+        what = f"{argv[0]} in {self.name}"
+        with daemon(what, SILENT_S + timeout_s) as client:
+            return run_in(self._container(client), argv, timeout_s, what=what)
 
     def limit_cpu(self, cores: float) -> None:
         """The quota of its control group, which the daemon sets in either version of them. It keeps

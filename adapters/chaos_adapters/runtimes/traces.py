@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from chaos_adapters.runtimes.agent import AGENT, PART
+from chaos_adapters.runtimes.executing import run_in
 
+_WITHIN_S = 10.0
 Scan = Callable[[Sequence[Any]], Iterator[str]]
 _LIMITS = (
     "CpuQuota", "NanoCpus", "CpusetCpus", "Memory", "BlkioDeviceReadBps", "BlkioDeviceWriteBps",
@@ -35,8 +37,7 @@ def mounts(containers: Sequence[Any]) -> Iterator[str]:
     for container in containers:
         if container.labels.get(PART) != AGENT or container.status != "running":
             continue
-        code, told = container.exec_run(["cat", "/proc/self/mounts"])
-        for line in told.decode(errors="replace").splitlines() if code == 0 else ():
+        for line in run_in(container, ["cat", "/proc/self/mounts"], _WITHIN_S).splitlines():
             device, place = line.split()[:2]
             if device.startswith("/dev/loop"):
                 yield f"{device} mounted on {place} in container {container.name}"

@@ -1,0 +1,79 @@
+"""Programs in containers, by a daemon that loses what they print."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chaos.errors import ClusterError, DeadlineExceeded
+from chaos_adapters.runtimes.executing import run_in
+
+
+class Container:
+    """Runs programs on this machine. Of the first `lost` of them the daemon loses the output, of
+    the next `cut` it loses the end."""
+
+    name = "c"
+
+    def __init__(self, lost: int = 0, cut: int = 0) -> None:
+        self.lost, self.cut, self.runs = lost, cut, 0
+
+    def exec_run(
+        self, argv: Sequence[str], demux: bool, environment: Mapping[str, str]
+    ) -> SimpleNamespace:
+        assert demux
+        self.runs += 1
+        done = subprocess.run(
+            argv, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, check=False
+        )
+        out: bytes | None = done.stdout
+        if self.runs <= self.lost:
+            out = None
+        elif self.runs <= self.lost + self.cut:
+            out = done.stdout[:3]
+        return SimpleNamespace(exit_code=done.returncode, output=(out, done.stderr or None))
+
+
+def ran(container: Any, *argv: str, stdin: str = "", timeout_s: float = 10) -> str:
+    return run_in(container, argv, timeout_s, stdin)
+
+
+def test_output_is_whole_and_input_arrives_as_it_is() -> None:
+    """No shell sees either."""
+    text = "a 'b' \"c\" $HOME `id`\n%s \\n"
+    assert ran(Container(), "cat", stdin=text) == text
+    assert ran(Container(), "printf", "%s", text) == text
+    assert ran(Container(), "true") == ""
+    assert len(ran(Container(), "head", "-c", "300000", "/dev/zero")) == 300_000
+
+
+@pytest.mark.parametrize("daemon", [{"lost": 1}, {"lost": 3}, {"cut": 2}, {"lost": 1, "cut": 3}])
+def test_what_the_daemon_lost_is_read_again_and_the_program_runs_once(
+    daemon: dict[str, int], tmp_path: Path
+) -> None:
+    """A program with an effect must not be run twice for its output."""
+    container, trace = Container(**daemon), tmp_path / "trace"
+    assert ran(container, "sh", "-c", f"echo x >> {trace}; echo told") == "told\n"
+    assert trace.read_text() == "x\n"
+    assert container.runs == 1 + sum(daemon.values())
+
+
+def test_lost_for_good_is_told_and_is_not_taken_for_nothing() -> None:
+    """An empty answer would read as "there are no rules"."""
+    with pytest.raises(ClusterError, match=r"^echo in c ended well, but Docker lost"):
+        ran(Container(lost=100), "echo", "there")
+
+
+def test_a_program_that_fails_or_hangs_is_told() -> None:
+    """By its own words where it has some, and at its deadline it is ended."""
+    with pytest.raises(ClusterError, match=r"^ls in c ended with 2: .*nobody"):
+        ran(Container(), "ls", "/nobody")
+    with pytest.raises(ClusterError, match=r"^sh in c ended with 3: said$"):
+        ran(Container(), "sh", "-c", "printf said; exit 3")
+    with pytest.raises(DeadlineExceeded, match=r"^sleep in c: not within 0.2 s"):
+        ran(Container(), "sleep", "60", timeout_s=0.2)
