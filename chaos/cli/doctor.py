@@ -17,7 +17,7 @@ import typer
 from chaos import clusters, registry, residue
 from chaos.errors import ChaosError, ClusterError
 from chaos.plugin import shape
-from chaos.spi import Runtime
+from chaos.spi import Broker, Runtime
 from chaos.ui.text import clean, listed
 from chaos.undo import UndoLog
 
@@ -35,9 +35,9 @@ def doctor(runs: Path) -> None:
         for line in described(name):
             typer.echo(clean(f"  {line}"))
         for broker in registry.names("brokers"):
-            reasons = _why_not(broker, name)
+            reasons, lacks = _why_not(broker, name)
             runs_somewhere = runs_somewhere or not reasons
-            typer.echo(clean(f"  {broker}: {'; '.join(reasons) or 'ok'}"))
+            typer.echo(clean(f"  {broker}: {'; '.join(reasons or ['ok', *lacks])}"))
     if not runs_somewhere:
         raise typer.Exit(ClusterError.exit_code)
 
@@ -50,6 +50,14 @@ class Described(Protocol):
         """A line for each thing."""
 
 
+@runtime_checkable
+class Lacking(Protocol):
+    """Ability of a runtime: it tells what a broker that runs there cannot have."""
+
+    def lacks(self, broker: Broker) -> Sequence[str]:
+        """Each with what would help."""
+
+
 def described(runtime_name: str) -> Sequence[str]:
     try:
         runtime = registry.load("runtimes", runtime_name)()
@@ -58,15 +66,18 @@ def described(runtime_name: str) -> Sequence[str]:
         return ()  # told as the reason why nothing runs there
 
 
-def _why_not(broker_name: str, runtime_name: str) -> Sequence[str]:
+def _why_not(broker_name: str, runtime_name: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Why it does not run there, and what it lacks if it does."""
     try:
         broker = shape(registry.load("brokers", broker_name)).build({})
         if isinstance(broker, list):
-            return ["not known, as it needs parameters"]
+            return ["not known, as it needs parameters"], ()
         runtime: Runtime = registry.load("runtimes", runtime_name)()
-        return runtime.check(broker)
+        if reasons := runtime.check(broker):
+            return reasons, ()
+        return (), runtime.lacks(broker) if isinstance(runtime, Lacking) else ()
     except ChaosError as error:
-        return [str(error)]
+        return [str(error)], ()
 
 
 def _software() -> Iterator[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from chaos.errors import FaultError
-from chaos.spi import NodeState, Presence, contested
+from chaos.spi import NodeState, Presence, Runtime, contested
 from chaos_adapters.faults.disk_corrupt import Corrupt
 from chaos_adapters.faults.disk_fill import Fill
 from chaos_adapters.faults.disk_power_loss import PowerLoss
 from chaos_adapters.faults.disk_readonly import ReadOnly
 from chaos_adapters.faults.disk_slow_sync import SlowSync
 from chaos_adapters.faults.disk_throttle import Throttle
+from chaos_adapters.runtimes.docker import Docker
 from tests.rig import FakeMesh, FakeRig, mesh, plain
 
 FULL, PARTIAL, NONE = Presence.FULL, Presence.PARTIAL, Presence.NONE
@@ -64,6 +66,18 @@ def test_one_disk_has_one_rate(fault: Any, cluster: FakeMesh) -> None:
         plan(fault, cluster)
     assert contested(Throttle.claims, SlowSync.claims)
     assert contested(PowerLoss.claims, "process")
+
+
+def test_a_rate_that_nobody_would_feel_is_refused() -> None:
+    """A broker writes into the page cache, which an old kernel cannot keep small for one disk; and
+    operations a second are no rate of what is written there."""
+    old, new = SimpleNamespace(keeps_page_cache_small=False), Docker()
+    assert "Linux 6.2" in Throttle("one").runtime_problem(cast(Runtime, old))
+    assert Throttle("one").runtime_problem(new) == ""
+    reads = Throttle("one", write_bytes_per_s=None, reads_per_s=10)
+    assert reads.runtime_problem(cast(Runtime, old)) == ""
+    with pytest.raises(ValueError, match="write write_bytes_per_s, too"):
+        Throttle("one", write_bytes_per_s=None, writes_per_s=10)
 
 
 @pytest.mark.parametrize("fault", [Throttle("fake-1"), SlowSync("fake-1")])

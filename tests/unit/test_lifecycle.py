@@ -62,6 +62,9 @@ class Here:
     def describe(self) -> Sequence[str]:
         return ["made of lists"]
 
+    def lacks(self, broker: object) -> Sequence[str]:
+        return ["no clocks: wind them up"]
+
     def attach(self, broker: object, directory: Path) -> SimpleNamespace:
         return SimpleNamespace(nodes={"b-1": Node("b-1")})
 
@@ -401,7 +404,7 @@ def test_doctor_tells_what_works_and_what_is_left(capsys: pytest.CaptureFixture[
         f"  {busy.state.id}: fake on here, used by a run now",
         "  beef: of another CHAOS_HOME, or left behind: container b-1",
         "  made of lists",
-        "  fake: ok",
+        "  fake: ok; no clocks: wind them up",
     ):
         assert line in told.splitlines()
     with used(kept), used(lost):

@@ -107,11 +107,13 @@ def test_what_a_java_machine_says_of_its_heap() -> None:
         said(57, 7, "Young (Allocation Failure) 71M->70M", 100.0),
         said(58, 8, "Full (Allocation Failure) 71M->70M", 400.0),
     ]
-    told = Told.of(lines, now.timestamp())
+    before = now.timestamp() - 20
+    told = Told.of(lines, before, now.timestamp())
     assert (told.heap_mib, told.share, told.longest_ms, told.out_of_memory) == (72, 0.1, 400, False)
-    assert Told.of([*lines, lines[0]], now.timestamp()).out_of_memory
-    assert Told.of(lines, now.timestamp() + 60).share == 0
-    assert Told.of([], now.timestamp()) == Told()
+    assert Told.of([*lines, lines[0]], before, now.timestamp()).out_of_memory
+    assert Told.of([*lines, lines[0]], now.timestamp(), now.timestamp()) == Told()
+    assert Told.of(lines, before, now.timestamp() + 60).share == 0
+    assert Told.of([], before, now.timestamp()) == Told()
 
 
 def test_a_heap_of_somebody_else_or_of_none_is_left_alone(cluster: FakeMesh) -> None:
@@ -186,3 +188,5 @@ def test_a_clock_that_is_wrong_already_or_nobodys_own_is_refused(cluster: FakeMe
         ClockSkew("fake-1", 60.0).plan(FakeRig(plain()), Random(1))
     with pytest.raises(ValueError, match="at least 1"):
         ClockSkew("fake-1", 0.2)
+    with pytest.raises(ValueError, match=r"drift at least 0\.05"):
+        ClockSkew("fake-1", 0.0, 0.04)

@@ -15,6 +15,7 @@ from chaos_adapters.faults.process import running
 
 _NEAR_S = 0.25
 _LEAST_S = 1.0
+_LEAST_DRIFT = 0.05  # makes a difference within 5 s
 _SET = "set at"
 
 
@@ -38,12 +39,16 @@ class ClockSkew:
     seconds: float = 60.0
     """How far it jumps; negative: back. With a drift it may be 0."""
     drift: Annotated[float, Field(ge=-0.9, le=9)] = 0.0
-    """How many seconds more each second brings: 0.01 is 36 s an hour ahead."""
+    """How many seconds more each second brings: 0.01 is 36 s an hour ahead. One below 0.05 needs
+    a jump, which is then what is proved."""
 
     def __post_init__(self) -> None:
         """What cannot be told from none would prove nothing."""
-        if abs(self.seconds) < _LEAST_S and not self.drift:
-            raise ValueError("seconds should be at least 1, ahead or back, or write a drift")
+        if abs(self.seconds) < _LEAST_S and abs(self.drift) < _LEAST_DRIFT:
+            raise ValueError(
+                "seconds should be at least 1, ahead or back, or drift at least 0.05: less cannot "
+                "be told from a clock that is right"
+            )
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """All clocks have to be right as yet."""

@@ -9,7 +9,18 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from chaos.errors import FaultError
-from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Size, Target, Volume
+from chaos.spi import (
+    Cluster,
+    Effect,
+    Injection,
+    NodeState,
+    Presence,
+    Rig,
+    Runtime,
+    Size,
+    Target,
+    Volume,
+)
 from chaos_adapters.faults.disks import disks_of
 from chaos_adapters.faults.process import running
 
@@ -41,7 +52,7 @@ class Throttle:
     read_bytes_per_s: Size | None = None
     """How many bytes are read, at least 64 KiB."""
     writes_per_s: Operations | None = None
-    """How many write operations are done."""
+    """How many write operations are done; with write_bytes_per_s only."""
     reads_per_s: Operations | None = None
     """How many read operations are done."""
 
@@ -49,6 +60,11 @@ class Throttle:
         """Something has to be limited."""
         if not self.rates:
             raise ValueError("write at least one of write_bytes_per_s, read_bytes_per_s, ...")
+        if self.writes_per_s and self.write_bytes_per_s is None:
+            raise ValueError(
+                "writes_per_s alone is not felt by who writes into the page cache, as a broker "
+                "does: write write_bytes_per_s, too, or take disk.slow_sync"
+            )
         for rate in (self.write_bytes_per_s, self.read_bytes_per_s):
             if rate is not None and rate < 64 << 10:
                 raise ValueError("a rate should be at least 64KiB")
@@ -61,6 +77,13 @@ class Throttle:
             "write_iops": self.writes_per_s, "read_iops": self.reads_per_s,
         }  # fmt: skip
         return {name: rate for name, rate in asked.items() if rate is not None}
+
+    def runtime_problem(self, runtime: Runtime) -> str:
+        """A limit of writes is felt only where the page cache can be kept small, too."""
+        if self.write_bytes_per_s is None or getattr(runtime, "keeps_page_cache_small", True):
+            return ""
+        why = "writes go to the page cache, which this kernel cannot keep small for one disk"
+        return f"{why}: use Linux 6.2 or newer, or disk.slow_sync, or limit reads only"
 
     def disk_problem(self, volume: Volume) -> str:  # noqa: ARG002
         """Any disk can be slow."""

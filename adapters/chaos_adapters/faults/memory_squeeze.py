@@ -31,11 +31,12 @@ _LEAST = 0.05
 """Of the time. The throughput collector's own goal is 0.01 (`-XX:GCTimeRatio=99`); a broker of ours
 that has memory enough spends less than that."""
 _WINDOW_S = 5.0
+_SINCE = "since"
 _STOPPED_WITHIN_S = 30.0
 _LAST_LINES = 2000
-_FIRST = "] GC(0) "
 _ERROR = "java.lang.OutOfMemoryError"
-_PAUSE = re.compile(r"\[(?P<at>\S+)\] GC\(\d+\) Pause .*\((?P<heap>\d+)M\) (?P<ms>\d+\.\d+)ms")
+_COLLECTION = re.compile(r"\[(?P<at>\S+)\] GC\(\d+\) ")
+_PAUSE = re.compile(_COLLECTION.pattern + r"Pause .*\((?P<heap>\d+)M\) (?P<ms>\d+\.\d+)ms")
 """Such as "[2026-11-28T11:26:49.123+0000] GC(3) Pause Young (Allocation Failure) 23M->12M(92M)
 3.215ms", of unified logging with the decoration `utctime` (JEP 158, JEP 271)."""
 
@@ -84,6 +85,7 @@ class Squeeze:
         options = (f"-Xms{size}", f"-Xmx{size}", "-Xlog:gc:stdout:utctime")
         for name, node in _tunable(cluster, injection.nodes):
             node.set_java_options(options)
+            injection.data.setdefault(_SINCE, {})[name] = time.time()
             stop(managed(cluster), (name,), _STOPPED_WITHIN_S)
             cluster.nodes[name].start()
 
@@ -92,7 +94,8 @@ class Squeeze:
         figures, on, off = {}, [], []
         for name, node in _tunable(cluster, injection.nodes):
             options, state = node.java_options(), cluster.nodes[name].state()
-            told = Told.of(cluster.nodes[name].log_tail(_LAST_LINES), time.time())
+            since_s = injection.data.get(_SINCE, {}).get(name, 0.0)
+            told = Told.of(cluster.nodes[name].log_tail(_LAST_LINES), since_s, time.time())
             figures[name] = str(told) if options else f"{state}, with the heap that it had"
             fits = 0 < told.heap_mib <= self.heap // _MIB
             on.append(bool(options) and (told.out_of_memory or (fits and told.share > _LEAST)))
@@ -130,20 +133,27 @@ class Told:
         )
 
     @classmethod
-    def of(cls, lines: Sequence[str], now_s: float) -> Told:
-        """From the end of a log, at a moment (seconds since 1970)."""
-        starts = [place for place, line in enumerate(lines) if _FIRST in line]
-        lines = lines[starts[-1] :] if starts else lines
-        pauses = []
-        for found in filter(None, map(_PAUSE.match, lines)):
-            at_s = datetime.fromisoformat(found["at"]).timestamp()
-            if at_s > now_s - _WINDOW_S:
-                pauses.append((float(found["ms"]), int(found["heap"])))
+    def of(cls, lines: Sequence[str], since_s: float, now_s: float) -> Told:
+        """From the end of a log, at a moment. Nothing counts that stands before the first
+        collection after `since_s` (both in seconds since 1970): an error there is of an earlier
+        start."""
+        late = (n for n, line in enumerate(lines) if since_s <= _at(_COLLECTION.match(line)))
+        lines = lines[next(late, len(lines)) :]
+        pauses = [
+            (float(found["ms"]), int(found["heap"]))
+            for found in filter(None, map(_PAUSE.match, lines))
+            if _at(found) > now_s - _WINDOW_S
+        ]
         error = any(_ERROR in line for line in lines)
         if not pauses:
             return cls(out_of_memory=error)
         took_ms = sum(each for each, _ in pauses)
         return cls(pauses[-1][1], took_ms / 1000 / _WINDOW_S, max(pauses)[0], error)
+
+
+def _at(collection: re.Match[str] | None) -> float:
+    """When it was, in seconds since 1970; of what is none, before everything."""
+    return datetime.fromisoformat(collection["at"]).timestamp() if collection else -1.0
 
 
 def _tunable(cluster: Cluster, names: Sequence[str]) -> Iterator[tuple[str, Tunable]]:

@@ -246,6 +246,12 @@ def missing(volume: Volume) -> Sequence[str]:
     return reasons
 
 
+def page_cache_can_be_small() -> bool:
+    """Whether this kernel limits what may wait for one disk in the page cache: Linux 6.2 does
+    (Documentation/ABI/testing/sysfs-class-bdi, `strict_limit`)."""
+    return any(Path("/sys/class/bdi").glob("*/strict_limit"))
+
+
 def _mountable(filesystem: str) -> bool:
     known = Path("/proc/filesystems").read_text().split()
     return filesystem in known or any(

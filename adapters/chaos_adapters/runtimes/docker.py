@@ -67,6 +67,11 @@ class Docker:
     in the same words."""
     _clocks: bool = field(default=False, init=False)
 
+    @property
+    def keeps_page_cache_small(self) -> bool:
+        """Whether writes of one disk can be slowed that go to the page cache."""
+        return disks.page_cache_can_be_small()
+
     def with_disks(self, volume: Volume) -> Runtime:
         """See spi.GivesDisks."""
         return self._with(_volume=volume)
@@ -99,15 +104,29 @@ class Docker:
         """For `chaos doctor`: what is there."""
         try:
             with daemon("version") as client:
-                about = client.version()
+                about, info = client.version(), client.info()
         except ClusterError:
             return ["no Docker daemon answers"]
         chosen = {name: value for name, value in os.environ.items() if name.endswith("_IMAGE")}
         return [
             f"Docker {about['Version']}, Compose: {' '.join(_compose_command()) or 'missing'}",
-            f"disks of the nodes' own: {'; '.join(disks.missing(Volume())) or 'ok'}",
+            f"control groups version {info.get('CgroupVersion', '1')}",
+            *(
+                f"disks of the nodes' own, {volume.filesystem}: "
+                f"{'; '.join(disks.missing(volume)) or 'ok'}"
+                for volume in (Volume(), Volume(filesystem="ext4"))
+            ),
+            *(
+                []
+                if self.keeps_page_cache_small
+                else ["disk.throttle of writes: needs Linux 6.2 or newer"]
+            ),
             *(f"{name}={value}" for name, value in sorted(chosen.items())),
         ]
+
+    def lacks(self, broker: Broker) -> Sequence[str]:
+        """For `chaos doctor`: what this broker's nodes cannot have here, with what would help."""
+        return clocks.missing(broker)
 
     def start(self, cluster_id: str, broker: Broker, directory: Path) -> Cluster:
         """Write the Compose file of all pods and bring them up."""
