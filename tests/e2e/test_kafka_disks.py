@@ -1,4 +1,4 @@
-"""Faults of disks on real brokers in containers, each with a disk of its own."""
+"""Faults of disks, of memory and of clocks on real brokers in containers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill9 import MARK, line_of, ours, pending, residue
+from chaos.history.events import read_events
 from chaos_adapters.runtimes import disks
 from tests.e2e.kafka_reader import acknowledged, stored
 from tests.e2e.tools import CHAOS, Run, chaos, needs_docker, within
@@ -23,11 +24,15 @@ ON_TWO = [
 ]
 
 
-@pytest.mark.parametrize("experiment", ["corrupt-follower.yaml", "power-loss-one.yaml"])
-def test_what_one_disk_does_loses_nothing(run: Run, experiment: str) -> None:
+@pytest.mark.parametrize("experiment", [
+    "clock-skew", "corrupt-follower", "disk-full", "disk-readonly", "disk-slow", "disk-slow-sync",
+    "oom", "power-loss-all-flush-1", "power-loss-one", "small-heap",
+])  # fmt: skip
+def test_what_the_machine_of_one_broker_does_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, proved, with all that was acknowledged on every replica that was read; and the loop
-    devices are gone with the cluster."""
-    ran = run(f"kafka/{experiment}", *DOCKER)
+    devices are gone with the cluster. With every message forced to the disk that holds when all
+    lose their power, too."""
+    ran = run(f"kafka/{experiment}.yaml", *DOCKER)
     assert ran.code == 0, ran.output
     assert all(fault["proved"] for fault in ran.verdict["faults"])
     assert ran.figure("loss", "delivered but no longer stored") == 0
@@ -98,8 +103,7 @@ def experiment_with(steps: list[dict[str, str]]) -> dict[str, object]:
 
 def events(runs: Path, kind: str) -> list[dict[str, str]]:
     """Those of a kind so far."""
-    lines = [line for path in runs.glob("*/events.jsonl") for line in path.read_text().splitlines()]
-    told = [json.loads(line) for line in lines if f'"kind":"{kind}"' in line]
+    told = (event for path in runs.glob("*/events.jsonl") for event in read_events(path))
     return [event for event in told if event["kind"] == kind]
 
 
