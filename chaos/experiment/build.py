@@ -16,6 +16,7 @@ from chaos.experiment.checks import (
     client_flaws,
     clock_flaws,
     disk_flaws,
+    forgetting_flaws,
     hand_back_flaws,
     lasting_flaws,
     overlap_flaws,
@@ -155,6 +156,7 @@ class _Builder:
         self.flaws += client_flaws(broker, load)
         self.flaws += hand_back_flaws(broker, stream, load)
         self.flaws += transaction_flaws(broker, load)
+        self.flaws += forgetting_flaws(broker, stream, verifiers)
         if machine is not None:
             self.flaws += disk_flaws(dict(enumerate(steps)), machine.disk)
             self.flaws += clock_flaws(dict(enumerate(steps)), machine.clock == "own")

@@ -193,6 +193,21 @@ def transaction_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw
         yield Flaw(path, f"does not go with load.producers.settings: {why}")
 
 
+def forgetting_flaws(
+    broker: Broker | None,
+    stream: Any,  # noqa: ANN401 - the broker's own type
+    verifiers: Mapping[str, Any],
+) -> Iterator[Flaw]:
+    """A threshold that could not be missed: queues forget what was consumed, and the rest has no
+    positions by which copies could be told apart."""
+    keeps = getattr(broker, "keeps", None)  # spi.HandsOut
+    if stream is None or keeps is None or keeps(stream):
+        return
+    if getattr(verifiers.get("duplication"), "max_stored", None) is not None:
+        what = "this stream keeps no message that was consumed: use max_delivered"
+        yield Flaw(("expect", "duplication", "max_stored"), what)
+
+
 def _aims(fault: Fault) -> set[str]:
     """The targets of a fault, spelled in one way."""
     aims = set()

@@ -45,7 +45,7 @@ _READ_BACK_WITHIN_S = 270.0
 _WHOLE_WITHIN_S = 120.0  # what was started again may take as long as a start
 _SERVED_WITHIN_S = 60.0
 _LEAD_S = 0.5
-"""How long before the first fault targets are resolved and plans are made."""
+"""How long before the first fault plans are made, for each: some measure for a second."""
 
 INTERRUPTED = 130
 
@@ -231,7 +231,8 @@ class _Run:
         first_ns = self.start_ns + int(first_s * 1e9)
         end_ns = self.start_ns + int(experiment.load_end_s * 1e9)
         self._phase("baseline", until_ns=first_ns)
-        self._sleep_until(first_ns - int(_LEAD_S * 1e9))
+        lead_s = min(_LEAD_S * len(experiment.faults), first_s / 2)
+        self._sleep_until(first_ns - int(lead_s * 1e9))
         schedule = Schedule(experiment, self.events, UndoLog(store.undo_path))
         cluster = replace(cluster, ended=schedule.over, workers=clients_of(self.crew))
         schedule.plan(Rig(cluster, experiment, cluster.look(), Random(experiment.seed)))

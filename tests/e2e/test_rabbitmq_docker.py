@@ -36,7 +36,7 @@ def test_a_quorum_queue_survives_its_leader(run: Run) -> None:
 @pytest.mark.parametrize(("experiment", "blamed"), [
     ("auto-ack", "auto_ack"),
     full("streams-on-one-channel", "queues=3"), full("transient-power-loss", "persistent=false"),
-    full("unsynced-promote", "ha-promote-on-failure"),
+    full("unsynced-promote", "ha-promote-on-failure"), full("no-confirms", "confirms=false"),
 ])  # fmt: skip
 def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: str) -> None:
     """FAIL: exactly the messages that were acknowledged and came out nowhere, and the setting is
@@ -52,6 +52,7 @@ def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: s
 @pytest.mark.parametrize("experiment", [
     "mirrored-broker-down", full("rolling-restart"), full("dead-letter"), full("power-loss-one"),
     full("partition-pause-minority"), full("stream-broker-down"), full("stream-protocol"),
+    full("node-crash"),
 ])  # fmt: skip
 def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, and what was confirmed came out, by the records as well."""

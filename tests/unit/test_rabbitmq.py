@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chaos.errors import ClusterError
-from chaos.experiment import Consumers
+from chaos.errors import ClusterError, UsageError
+from chaos.experiment import Consumers, Experiment
 from chaos.experiment.checks import hand_back_flaws
 from chaos.experiment.records import Load
 from chaos.spi import Address, Outcome, View
@@ -39,6 +39,16 @@ def test_most_nodes_are_believed_and_the_others_dissent() -> None:
     assert against(tales, believed) == [NODES[0]]
     rivals = view(tales, believed, [NODES[0]]).rivals
     assert rivals == {0: {NODES[0]: (NODES[0],), NODES[1]: (NODES[1], NODES[2])}}
+
+
+def test_a_leader_that_a_majority_elects_has_no_rival() -> None:
+    """A node that has not heard of the election names the old one: no second leader for that."""
+    tales = {
+        node: Tale(NODES, (), {}, {0: Queue(leader, NODES, NODES, elected=True)})
+        for node, leader in zip(NODES, (NODES[0], NODES[1], NODES[1]), strict=True)
+    }
+    merged = view(tales, View(leaders={0: NODES[1]}), [NODES[0]])
+    assert (merged.rivals, merged.dissenting) == ({}, (NODES[0],))
 
 
 @pytest.mark.parametrize(("said_again_s", "dissenting"), [(101.2, [NODES[0]]), (100.3, [])])
@@ -331,3 +341,17 @@ def test_a_limit_is_read_past_what_else_the_tool_says(limit: str) -> None:
 def test_a_tool_that_says_nothing_of_use_is_no_limit() -> None:
     with pytest.raises(ClusterError, match="to nothing"):
         admin.memory_limit(_Shell(""))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_threshold_for_copies_that_queues_cannot_show_is_refused(kind: Kind) -> None:
+    """They have no positions; a stream has."""
+    given = {
+        "name": "copies", "cluster": {"broker": "rabbitmq", "nodes": 3},
+        "stream": {"kind": kind.value}, "faults": [], "expect": {"duplication": {"max_stored": 0}},
+    }  # fmt: skip
+    if kind is Kind.STREAM:
+        Experiment.from_resolved(given)
+        return
+    with pytest.raises(UsageError, match="use max_delivered"):
+        Experiment.from_resolved(given)

@@ -14,7 +14,7 @@ from chaos_verifiers import gaps, records
 from chaos_verifiers.gaps import Spans, Track, Tracks
 from chaos_verifiers.records import Messages
 from chaos_verifiers.schedule import DueTimes
-from chaos_verifiers.thresholds import Positive, Share
+from chaos_verifiers.thresholds import Count, Positive, Share
 
 _OPEN_NS = 1_000_000_000
 """Messages that were due so shortly before the first fault are not held against the baseline."""
@@ -49,6 +49,9 @@ class Availability:
     """Longest time without an acknowledgement for any client, or from any partition, for a PASS."""
     within: Positive | None = None
     """Count a message as served only if acknowledged so soon after its due time."""
+    min_blocked: Count | None = None
+    """Fewest clients that the broker has to block for a PASS: whether an alarm does what it is
+    there for."""
 
     question: ClassVar[str] = "How much of the load was served?"
     tables: ClassVar[frozenset[str]] = frozenset({"sends"})
@@ -94,7 +97,7 @@ class Availability:
             Figure("longest gap before the first fault", max(r["usual_s"] for r in rows), "s"),
             Figure("longest gap of all clients", _overall_s(state, facts), "s"),
             Figure("due", due, "messages"),
-            *_blocked(facts),
+            *self._blocked(facts),
         )
         told = f"{share:.2%} of {due:,} due messages were served; {rows[0]['who']} had the longest"
         told += f" gap, {rows[0]['gap_s']:.3f} s."
@@ -102,6 +105,22 @@ class Availability:
             return Finding(Verdict.UNKNOWN, missed, figures, tuple(rows))
         failed = any(figure.ok is False for figure in figures)
         return Finding(Verdict.FAIL if failed else Verdict.PASS, told, figures, tuple(rows))
+
+    def _blocked(self, facts: Facts) -> Iterator[Figure]:
+        """How long the broker told a client at most that it takes nothing from it, if it told
+        anybody: it says so when something of its own runs out (disk, memory)."""
+        spans = [
+            (client, until_ns - since_ns)
+            for client, changes in facts.blocked.items()
+            for (since_ns, why), (until_ns, _) in pairwise((*changes, (facts.load_ended_ns, None)))
+            if why
+        ]
+        count, least = len({client for client, _ in spans}), self.min_blocked
+        if spans or least is not None:
+            kept = ("", None) if least is None else (f">= {least}", count >= least)
+            yield Figure("blocked by the broker", count, "clients", *kept)
+        if spans:
+            yield Figure("longest block", max(span_ns for _, span_ns in spans) / 1e9, "s")
 
     def _missed_before(self, figures: tuple[Figure, ...]) -> str | None:
         """What the baseline did not meet."""
@@ -125,20 +144,6 @@ def _served(state: State, facts: Facts, counts: Mapping[int, int]) -> int:
             first = state.due.before(producer, facts.load_started_ns)
             served += state.served.count_between(producer, first, first + count)
     return served
-
-
-def _blocked(facts: Facts) -> Iterator[Figure]:
-    """How long the broker told a client at most that it takes nothing from it, if it told anybody:
-    it says so when something of its own runs out (disk, memory)."""
-    spans = [
-        (client, until_ns - since_ns)
-        for client, changes in facts.blocked.items()
-        for (since_ns, why), (until_ns, _) in pairwise((*changes, (facts.load_ended_ns, None)))
-        if why
-    ]
-    if spans:
-        yield Figure("blocked by the broker", len({client for client, _ in spans}), "clients")
-        yield Figure("longest block", max(span_ns for _, span_ns in spans) / 1e9, "s")
 
 
 def _early(state: State, facts: Facts, before_ns: int) -> float | None:

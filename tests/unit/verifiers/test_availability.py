@@ -179,8 +179,12 @@ def test_what_the_broker_blocked_is_told() -> None:
     finding = answer(Availability(), history)
     assert figure(finding, "blocked by the broker") == 2
     assert figure(finding, "longest block") == 10
+    assert answer(Availability(min_blocked=2), history).verdict is Verdict.PASS
+    assert answer(Availability(min_blocked=3), history).verdict is Verdict.FAIL
 
 
 def test_who_is_never_blocked_is_not_told_of() -> None:
     """Most brokers block nobody."""
     assert "longest block" not in {each.name for each in answer(Availability(), right(10)).figures}
+    finding = answer(Availability(min_blocked=1), right(10))
+    assert (finding.verdict, figure(finding, "blocked by the broker")) == (Verdict.FAIL, 0)

@@ -29,6 +29,9 @@ class Queue:
     leader: str | None
     members: tuple[str, ...]
     in_sync: tuple[str, ...]
+    elected: bool = False
+    """Whether its leader is one by a majority of its members: of two that are named as such, one
+    only is still named so by those who have not heard of the other."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def _queue(
     leader = leader if leader in running else None
     if stream.kind in (Kind.QUORUM, Kind.STREAM):
         members, online = _names(listed.get("members")), _names(listed.get("online"))
-        return Queue(leader, members, tuple(each for each in online if each in running))
+        in_sync = tuple(each for each in online if each in running)
+        return Queue(leader, members, in_sync, elected=True)
     synced = _names(listed.get("synchronised_slave_nodes"))
     in_sync = tuple(sorted({*synced, *([leader] if leader else [])}))
     if stream.kind is Kind.CLASSIC:
@@ -142,12 +146,12 @@ def _most(said: Iterable[T], last: T) -> T:
 
 
 def _camps(tales: Mapping[str, Tale], number: int) -> dict[str, tuple[str, ...]]:
-    """The leaders that nodes name, each with those who name it."""
+    """The leaders that nodes name, each with those who name it: of a queue that may have two."""
     found: dict[str, list[str]] = {}
     for node, tale in sorted(tales.items()):
-        leader = tale.queues[number].leader if number in tale.queues else None
-        if leader:
-            found.setdefault(leader, []).append(node)
+        queue = tale.queues.get(number)
+        if queue and queue.leader and not queue.elected:
+            found.setdefault(queue.leader, []).append(node)
     return {leader: tuple(nodes) for leader, nodes in sorted(found.items())}
 
 
