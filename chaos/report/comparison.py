@@ -7,18 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos import verdict as report
+from chaos.facts import EVENTS
+from chaos.history.events import read_events
 from chaos.report import series, settings
 from chaos.report.model import Comparison, Table
 from chaos.report.series import Axis
+from chaos.spi import Json
 from chaos.ui.text import number
 from chaos.verdict import Document
 
 _OPEN_NS = 1_000_000_000
 """What was due so shortly before the first fault may have waited for its answer when that came."""
 _TOLD_ELSEWHERE = ("name", "about")
+_BEFORE = "before the first fault"
 
-Value = tuple[float | None, str]
-"""A figure and its unit; None: not known, or not asked in that run."""
+_ALL = 0.99
+"""Where so much of what was due was acknowledged, the rate is the one that was asked for."""
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A figure and its unit; None: not known, or not asked in that run. `asked` says that it is
+    what the run was told, so that it cannot tell one cluster from another."""
+
+    figure: float | None = None
+    unit: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,7 @@ class _Column:
     name: str
     verdict: str
     settings: dict[str, str]
-    figures: dict[tuple[str, str], Value]
+    figures: dict[tuple[str, str], _Value]
 
 
 def compare(directories: Sequence[Path]) -> Comparison:
@@ -50,28 +64,37 @@ def _column(directory: Path) -> _Column:
     found = dict(_before(directory, document))
     for answer in document.questions:
         for figure in answer.figures:
-            found[answer.name, figure.name] = figure.value, figure.unit
-    told = settings.experiment(directory)
+            found[answer.name, figure.name] = _Value(figure.value, figure.unit)
+    told = settings.experiment(directory) | _circumstances(directory)
     flat = settings.flat({key: told[key] for key in told if key not in _TOLD_ELSEWHERE})
     return _Column(directory.resolve().name, document.verdict.value, dict(flat), found)
 
 
-def _before(directory: Path, document: Document) -> Iterator[tuple[tuple[str, str], Value]]:
+def _circumstances(directory: Path) -> Json:
+    """What is not in the experiment: where it ran, with which seed, and on which versions."""
+    runs = (event for event in read_events(directory / EVENTS) if event["kind"] == "run")
+    run = next(runs, {})
+    return {key: run[key] for key in ("runtime", "seed", "versions") if key in run}
+
+
+def _before(directory: Path, document: Document) -> Iterator[tuple[tuple[str, str], _Value]]:
     """What the cluster did while nothing disturbed it. Load is open, so waits count from the time
     at which a message was due: where more was due than the cluster took, they tell of the queue."""
     start_ns = document.load_started_ns
     faults = [fault.attempt_ns for fault in document.faults if fault.attempt_ns is not None]
     until_ns = min(faults, default=document.load_ended_ns)
     width_ns = max(1, until_ns - start_ns - min(_OPEN_NS, (until_ns - start_ns) // 2))
-    seen = series.read(directory, Axis(start_ns, width_ns, 1), {}, (start_ns, start_ns + width_ns))
-    yield (
-        ("before the first fault", "acknowledged"),
-        (seen.acknowledged[0] / (width_ns / 1e9), "messages/s"),
-    )
+    # What was due is told by how the numbers go on from those of the warm-up, the first bucket.
+    axis = Axis(start_ns - width_ns, width_ns, 2)
+    seen = series.read(directory, axis, {}, (start_ns, start_ns + width_ns))
+    due, acknowledged = seen.due[1], seen.acknowledged[1]
+    for name, count in (("due", due), ("acknowledged", acknowledged)):
+        rate = count / (width_ns / 1e9)
+        yield (_BEFORE, name), _Value(rate, "messages/s", asked=acknowledged >= _ALL * due)
     for what, waits in (("acknowledged", seen.sending), ("delivered", seen.delivery)):
-        for name, (wait_s,) in (("median", waits.p50), ("99th percentile", waits.p99)):
-            wait_ms = None if wait_s is None else wait_s * 1000
-            yield ("before the first fault", f"due until {what}, {name}"), (wait_ms, "ms")
+        for name, values in (("median", waits.p50), ("99th percentile", waits.p99)):
+            wait_ms = None if values[1] is None else values[1] * 1000
+            yield (_BEFORE, f"due until {what}, {name}"), _Value(wait_ms, "ms")
 
 
 def _verdicts(runs: Sequence[_Column]) -> tuple[str, ...]:
@@ -84,21 +107,23 @@ def _figures(runs: Sequence[_Column]) -> Iterator[tuple[str, ...]]:
     for question in questions:
         names = dict.fromkeys(name for run in runs for q, name in run.figures if q == question)
         for name in names:
-            values = [run.figures.get((question, name), (None, "")) for run in runs]
+            values = [run.figures.get((question, name), _Value()) for run in runs]
             row = (question, name, *map(_told, values))
             yield (*row, _ratio(*values)) if len(runs) == 2 else row
 
 
-def _told(value: Value) -> str:
-    figure, unit = value
-    return "" if figure is None else number(figure, unit)
+def _told(value: _Value) -> str:
+    return "" if value.figure is None else number(value.figure, value.unit)
 
 
-def _ratio(first: Value, second: Value) -> str:
-    """How many times the first the second is; of shares and of nothing that says little."""
-    if not first[0] or second[0] is None or first[1] == "share":
+def _ratio(first: _Value, second: _Value) -> str:
+    """How many times the first the second is; of shares, of nothing and of rates that both were
+    asked for that says little."""
+    if not first.figure or second.figure is None or first.unit == "share":
         return ""
-    return f"{second[0] / first[0]:,.2f}"
+    if first.asked and second.asked:
+        return ""
+    return f"{second.figure / first.figure:,.2f}"
 
 
 def _differences(runs: Sequence[_Column]) -> Iterator[tuple[str, ...]]:
