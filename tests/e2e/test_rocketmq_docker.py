@@ -39,16 +39,23 @@ def test_safe_settings_survive_a_dead_master(run: Run, experiment: str) -> None:
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
-@pytest.mark.parametrize(
-    "experiment",
-    ["rocketmq/disk-full", f"{DRAFTS}/sync-flush-power-loss"],
-    ids=["full", "sync-flush"],
-)
-def test_safe_settings_survive_what_disks_do(run: Run, experiment: str) -> None:
+def test_safe_settings_survive_a_full_disk(run: Run) -> None:
     """PASS, proved, and what was acknowledged came out."""
-    ran = run(f"{experiment}.yaml", "--runtime", "docker")
+    ran = run("rocketmq/disk-full.yaml", "--runtime", "docker")
     assert ran.code == 0, ran.output
     assert all(fault["proved"] for fault in ran.verdict["faults"])
+    assert acknowledged(ran.directory) <= came_out(ran.directory)
+
+
+@pytest.mark.timeout(700)
+def test_flushed_messages_survive_the_loss_of_all_power_and_the_service_does_not(run: Run) -> None:
+    """A master that comes back in the same epoch shuts its slaves out (docs/rocketmq.md): FAIL for
+    want of service alone. Nothing that was acknowledged is lost."""
+    ran = run("rocketmq/unsafe/sync-flush-power-loss.yaml", "--runtime", "docker", within_s=560)
+    assert ran.code == 1, ran.output
+    assert all(fault["proved"] for fault in ran.verdict["faults"])
+    failed = {each["name"] for each in ran.verdict["questions"] if each["verdict"] == "FAIL"}
+    assert failed == {"availability"}
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
