@@ -27,7 +27,11 @@ from chaos.spi import (
 
 TOPOLOGIES = {
     "kafka": [{}, {"controllers": 3, "racks": 3}],
-    "rocketmq": [{}, {"replication": "SYNC_MASTER", "replicas": 2, "name_servers": 1}],
+    "rocketmq": [
+        {},
+        {"replication": "SYNC_MASTER", "replicas": 2, "name_servers": 1},
+        {"client": "grpc"},
+    ],
 }
 """What a cluster may consist of besides the default; here, nodes that clients do not talk to."""
 CASES = [(name, values) for name in names("brokers") for values in TOPOLOGIES.get(name, [{}])]

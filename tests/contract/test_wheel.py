@@ -129,11 +129,11 @@ def test_installed_alone_it_finds_its_data(clean: Path) -> None:
 
 
 def test_installed_it_has_the_command(clean: Path) -> None:
-    """`chaos`, and the one that fetches a native library; no other."""
+    """`chaos`, and those that fetch clients of RocketMQ; no other."""
     code = (
         "from importlib.metadata import distribution as d\n"
         "for each in d('mqchaos').entry_points.select(group='console_scripts'): print(each.name)\n"
     )
     commands = set(call(clean, "-I", "-c", code, cwd=clean.parent).split())
-    assert commands == {"chaos", "chaos-rocketmq-native"}
+    assert commands == {"chaos", "chaos-rocketmq-native", "chaos-rocketmq-grpc"}
     assert commands <= {path.name for path in clean.parent.iterdir()}

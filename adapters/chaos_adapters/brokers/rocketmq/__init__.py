@@ -25,7 +25,15 @@ from chaos.spi import (
 from chaos_adapters.brokers.rocketmq import admin, reading, topology, versions
 from chaos_adapters.brokers.rocketmq import in_force as server_settings
 from chaos_adapters.brokers.rocketmq import settings as remoting_settings
-from chaos_adapters.brokers.rocketmq.drivers import Crashing, Driver, Name, Transacting, driver
+from chaos_adapters.brokers.rocketmq.drivers import (
+    Crashing,
+    Driver,
+    Name,
+    Proxied,
+    Transacting,
+    driver,
+)
+from chaos_adapters.brokers.rocketmq.drivers.grpc import settings as grpc_settings
 from chaos_adapters.brokers.rocketmq.drivers.native import settings as native_settings
 from chaos_adapters.brokers.rocketmq.observer import RocketmqObserver
 from chaos_adapters.brokers.rocketmq.topology import Topology
@@ -57,6 +65,8 @@ class Rocketmq:
         "consumers": remoting_settings.ConsumerSettings,
         "producers with `client: native`": native_settings.ProducerSettings,
         "consumers with `client: native`": native_settings.ConsumerSettings,
+        "producers with `client: grpc`": grpc_settings.ProducerSettings,
+        "consumers with `client: grpc`": grpc_settings.ConsumerSettings,
     }
     java: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, bool]] = {
@@ -90,7 +100,8 @@ class Rocketmq:
     """Settings of all name servers and controllers, such as `enableElectUncleanMaster`."""
     client: Name = "remoting"
     """Which library sends and receives. `remoting`: our own driver, which tells the queue of each
-    acknowledgement. `native`: the package rocketmq-client-python, as its applications see it."""
+    acknowledgement. `native`: the package rocketmq-client-python, as its applications see it.
+    `grpc`: the package rocketmq-python-client, through a proxy, which is one more node."""
 
     def __post_init__(self) -> None:
         for name in ("replicas", "name_servers"):
@@ -104,7 +115,10 @@ class Rocketmq:
     @property
     def topology(self) -> Topology:
         """Who is there."""
-        return Topology(self.replicas, self.name_servers, self.replication, self.controllers)
+        proxied = isinstance(self._driver, Proxied)
+        return Topology(
+            self.replicas, self.name_servers, self.replication, self.controllers, proxied
+        )
 
     def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
         """What can never be: settings that belong to the run, more copies than brokers, ..."""
@@ -174,7 +188,7 @@ class Rocketmq:
         if role == "controller":
             return [view.controller] if view.controller else []
         if role in ("namesrv", "namesrvs"):
-            return [name for name in view.alive if not topology.is_broker(name)]
+            return [name for name in view.alive if topology.is_server(name)]
         number = partition if partition is not None else min(view.leaders, default=-1)
         leader, nodes = view.leaders.get(number), view.replicas.get(number, ())
         if role in ("leader", "master"):

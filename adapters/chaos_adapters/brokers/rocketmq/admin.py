@@ -13,7 +13,7 @@ from chaos.timing import wait_until
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.lines import ask
 from chaos_adapters.brokers.rocketmq.routes import Route, address, route, route_fields
-from chaos_adapters.brokers.rocketmq.topology import CLUSTER, GROUP, is_broker
+from chaos_adapters.brokers.rocketmq.topology import CLUSTER, GROUP, is_broker, is_server
 
 _EACH_S = 1.0
 _SYSTEM = (
@@ -28,7 +28,7 @@ _OWN_TOPICS = (CLUSTER, GROUP, f"{CLUSTER}_REPLY_TOPIC")
 
 def servers(clients: Mapping[str, Address]) -> list[Address]:
     """The name servers."""
-    return [at for name, at in clients.items() if not is_broker(name)]
+    return [at for name, at in clients.items() if is_server(name)]
 
 
 def brokers(clients: Mapping[str, Address]) -> dict[str, Address]:
@@ -75,7 +75,7 @@ def sync_state(about: Any) -> SyncState:  # noqa: ANN401 - whatever the controll
 def controllers(clients: Mapping[str, Address], timeout_s: float) -> dict[str, Address]:
     """Where the controller of each name server listens, as the name servers' own configuration
     says; in the order of the name servers. Raises ClusterError."""
-    named = [name for name in clients if not is_broker(name)]
+    named = [name for name in clients if is_server(name)]
     problem = "there are no name servers"
     for name in named:
         try:
@@ -103,7 +103,7 @@ def missing(clients: Mapping[str, Address], controlled: bool, timeout_s: float) 
     """What the cluster still lacks of being whole."""
     try:
         for name, at in clients.items():
-            if not is_broker(name):
+            if is_server(name):
                 found = group_members(at, timeout_s)
                 if len(found.brokers) < len(brokers(clients)):
                     return f"{name} knows {len(found.brokers)} brokers"

@@ -8,7 +8,7 @@ from chaos.spi import Address, Settings
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.admin import find_master
 from chaos_adapters.brokers.rocketmq.lines import ask
-from chaos_adapters.brokers.rocketmq.topology import is_broker
+from chaos_adapters.brokers.rocketmq.topology import is_broker, is_proxy
 
 _OWNED = frozenset({
     "brokerClusterName", "brokerName", "brokerId", "brokerIP1", "brokerIP2", "namesrvAddr",
@@ -42,6 +42,8 @@ def in_force(
     """See spi.TellsSettings; a name server's own configuration has that of its controller in it."""
     found: dict[str, Mapping[str, str]] = {}
     for name, at in clients.items():
+        if is_proxy(name):
+            continue  # it tells its configuration to nobody
         code = codes.GET_BROKER_CONFIG if is_broker(name) else codes.GET_NAMESRV_CONFIG
         found[name] = _pairs(ask(at, code, {}, timeout_s).body.decode())
     master = find_master(clients, timeout_s)

@@ -22,7 +22,7 @@ from chaos_adapters.brokers.rocketmq.lines import Line, ask, wait
 from chaos_adapters.brokers.rocketmq.reading import offset_of
 from chaos_adapters.brokers.rocketmq.remoting import Frame
 from chaos_adapters.brokers.rocketmq.routes import Route, route, route_fields
-from chaos_adapters.brokers.rocketmq.topology import GROUP, is_broker
+from chaos_adapters.brokers.rocketmq.topology import GROUP, is_server
 
 _PATIENCE_S = 0.025
 """Who has not answered after so long is not waited for, as long as somebody else has."""
@@ -44,7 +44,7 @@ class RocketmqObserver:
         self, clients: Mapping[str, Address], topic: str, queues: int, controlled: bool
     ) -> None:
         self._clients, self._topic, self._queues = clients, topic, queues
-        self._servers = {name: Line(at) for name, at in clients.items() if not is_broker(name)}
+        self._servers = {name: Line(at) for name, at in clients.items() if is_server(name)}
         self._controllers: dict[str, Line] = {}
         if controlled:
             found = controllers(clients, _EACH_S)

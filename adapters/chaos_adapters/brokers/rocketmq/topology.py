@@ -1,4 +1,5 @@
-"""What a RocketMQ cluster consists of (name servers, one group of brokers), and how to start it.
+"""What a RocketMQ cluster consists of (name servers, one group of brokers, a proxy where clients
+speak gRPC), and how to start it.
 
 Every port has one address that is right everywhere, as brokers tell theirs to name servers,
 controllers, peers and clients alike: 127.0.0.1 and a number that nobody else has.
@@ -6,6 +7,7 @@ controllers, peers and clients alike: 127.0.0.1 and a number that nobody else ha
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +32,9 @@ _HA_PING = struct.pack(">ihhq", _HANDSHAKE, 0, _LEARNER, _NOBODY)
 never counted. Masters and slaves alike answer with the epochs that they know."""
 REMOTING, FAST, HA = "remoting", "fast", "ha"
 NAMESRV, CONTROLLER, RAFT = "namesrv", "controller", "raft"
+PROXY, GRPC = "proxy", "grpc"
+_GRPC_PING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000 04 00 00000000")
+"""How a client of HTTP/2 begins: its preface and empty settings, which the server answers."""
 
 _BROKER_PORTS = (
     Port(REMOTING, 10911, "everyone", _BROKER_PING, everywhere=True),
@@ -39,6 +44,11 @@ _HA_PORT = Port(HA, 10912, "peers", _HA_PING, everywhere=True)
 _NAMESRV_PORT = Port(NAMESRV, 9876, "everyone", _NAMESRV_PING, everywhere=True)
 _CONTROLLER_PORT = Port(CONTROLLER, 9878, "everyone", _CONTROLLER_PING, everywhere=True)
 _RAFT_PORT = Port(RAFT, 9880, "peers", _RAFT_PING, everywhere=True)
+_PROXY_PORTS = (
+    Port(GRPC, 8081, "clients", _GRPC_PING, everywhere=True),
+    # For clients of the remoting protocol, of which there are none; it cannot be left out.
+    Port(REMOTING, 8080, "self", b"", everywhere=True),
+)
 
 _SMALL: Settings = {
     # RocketMQ's defaults for these assume a machine of its own; none changes what a failure does.
@@ -60,8 +70,15 @@ _SMALL: Settings = {
     "autoCreateTopicEnable": False,
 }
 
+_POP: Settings = {
+    # The proxy's consumers are given messages for a time (pop). When it is over, a message comes
+    # again by a delay of any length, which a broker without the wheel refuses.
+    "timerWheelEnable": True,
+}
+
 _BROKER_HEAP = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m")
 _NAMESRV_HEAP = ("-Xms64m", "-Xmx192m", "-XX:MaxDirectMemorySize=128m")
+_PROXY_HEAP = ("-Xms64m", "-Xmx384m", "-XX:MaxDirectMemorySize=256m")
 _START_FAST = (
     "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
     # Else each server makes a key for TLS at its start, which took 28 to 80 s on a busy machine.
@@ -99,6 +116,8 @@ class Topology:
     name_servers: int
     form: str = CONTROLLER_FORM
     controllers: str = JRAFT
+    proxied: bool = False
+    """Whether clients speak gRPC, to a proxy."""
 
     @property
     def controlled(self) -> bool:
@@ -107,7 +126,7 @@ class Topology:
 
     @property
     def members(self) -> Sequence[Member]:
-        """`namesrv-1` and following, then `rocketmq-1` and following."""
+        """`namesrv-1` and following, then `rocketmq-1` and following, then `proxy-1`."""
         kinds = {NAMESRV, *([CONTROLLER] if self.controlled else [])}
         ports = (_NAMESRV_PORT, *self._controller_ports())
         # Without controllers nothing can be asked there that does not look like a slave.
@@ -120,7 +139,8 @@ class Topology:
             Member(f"{GROUP}-{number}", frozenset({"broker"}), (*_BROKER_PORTS, copying))
             for number in range(1, self.brokers + 1)
         ]
-        return [*servers, *brokers]
+        proxy = Member(f"{PROXY}-1", frozenset({PROXY}), _PROXY_PORTS)
+        return [*servers, *brokers, *([proxy] if self.proxied else [])]
 
     def _controller_ports(self) -> tuple[Port, ...]:
         """Controllers of the DLedger kind talk to each other where brokers talk to them."""
@@ -137,6 +157,16 @@ class Topology:
 def is_broker(name: str) -> bool:
     """Whether a node of this name stores messages."""
     return name.startswith(f"{GROUP}-")
+
+
+def is_server(name: str) -> bool:
+    """Whether a node of this name is a name server."""
+    return name.startswith(f"{NAMESRV}-")
+
+
+def is_proxy(name: str) -> bool:
+    """Whether a node of this name is a proxy, which stores nothing."""
+    return name.startswith(f"{PROXY}-")
 
 
 def namesrv_properties(
@@ -185,7 +215,7 @@ def broker_properties(place: Place, topology: Topology, settings: Settings) -> M
     return {
         "brokerClusterName": CLUSTER,
         "brokerName": GROUP,
-        "namesrvAddr": ";".join(str(reach[server][NAMESRV]) for server in topology.servers),
+        "namesrvAddr": _name_servers(place, topology),
         "listenPort": listen[REMOTING].port,
         "bindAddress": listen[REMOTING].host,
         "haListenPort": listen[HA].port,
@@ -195,6 +225,7 @@ def broker_properties(place: Place, topology: Topology, settings: Settings) -> M
         "storePathCommitLog": f"{place.data_dir}/store/commitlog",
         **_role(place, topology),
         **_SMALL,
+        **(_POP if topology.proxied else {}),
         **settings,
     }
 
@@ -213,6 +244,23 @@ def _role(place: Place, topology: Topology) -> Mapping[str, object]:
     return {"brokerId": number - 1, "brokerRole": topology.form if number == 1 else "SLAVE"}
 
 
+def proxy_configuration(place: Place, topology: Topology) -> Mapping[str, object]:
+    """The configuration of a proxy in `cluster` mode. In `local` mode a broker has one inside, for
+    itself alone: its route names no other broker, so clients would never find a new master."""
+    return {
+        "proxyMode": "cluster",
+        "rocketMQClusterName": CLUSTER,
+        "namesrvAddr": _name_servers(place, topology),
+        "grpcServerPort": place.listen[GRPC].port,
+        "remotingListenPort": place.listen[REMOTING].port,
+        "localServeAddr": place.listen[GRPC].host,
+    }
+
+
+def _name_servers(place: Place, topology: Topology) -> str:
+    return ";".join(str(place.reach[server][NAMESRV]) for server in topology.servers)
+
+
 def property_text(values: Mapping[str, object]) -> str:
     """As a Java properties file."""
     return "".join(f"{key}={_text(value)}\n" for key, value in values.items())
@@ -226,13 +274,18 @@ def launch(
     place: Place, topology: Topology, version: str, settings: Settings, controllers: Settings
 ) -> Launch:
     """The configuration for either runtime, and the Java program for plain processes."""
+    option, lock = "-c", versions.lock(version)
     if is_broker(place.member.name):
-        properties = broker_properties(place, topology, settings)
+        text = f"# listenPort - 2, which slaves use as well: {place.listen[FAST].port}\n"
+        text += property_text(broker_properties(place, topology, settings))
         main, heap = "org.apache.rocketmq.broker.BrokerStartup", _BROKER_HEAP
-        told = f"# listenPort - 2, which slaves use as well: {place.listen[FAST].port}\n"
+    elif is_server(place.member.name):
+        text = property_text(namesrv_properties(place, topology, controllers))
+        main, heap = "org.apache.rocketmq.namesrv.NamesrvStartup", _NAMESRV_HEAP
     else:
-        properties = namesrv_properties(place, topology, controllers)
-        main, heap, told = "org.apache.rocketmq.namesrv.NamesrvStartup", _NAMESRV_HEAP, ""
+        text = json.dumps(proxy_configuration(place, topology), indent=2)
+        main, heap = "org.apache.rocketmq.proxy.ProxyStartup", _PROXY_HEAP
+        option, lock = "-pc", versions.proxy_lock(version)
     logback = f"-Drmq.logback.configurationFile={place.config_dir}/logback.xml"
     # Java 8, which the official image has, knows no such file and ignores it.
     more = ("-XX:+IgnoreUnrecognizedVMOptions",
@@ -240,13 +293,13 @@ def launch(
     own = (*_START_FAST, f"-Duser.home={place.data_dir}", logback, *more)
     return Launch(
         files={
-            "rocketmq.conf": told + property_text(properties),
+            "rocketmq.conf": text,
             "logback.xml": _LOGBACK,
             JAVA_OPTIONS: "",
         },
-        environment={"JAVA_OPT_EXT": " ".join((*heap, *own)), "MAIN": main},
+        environment={"JAVA_OPT_EXT": " ".join((*heap, *own)), "MAIN": main, "CONF": option},
         program=Java(
-            str(versions.lock(version)), main, ("-c", f"{place.config_dir}/rocketmq.conf"),
+            str(lock), main, (option, f"{place.config_dir}/rocketmq.conf"),
             (*heap, *own, *_MODERN_JAVA, f"-Drocketmq.home.dir={place.config_dir}"),
         ),
     )  # fmt: skip

@@ -14,11 +14,12 @@ from typing import Literal, Protocol, runtime_checkable
 
 from chaos.spi import Address, Caveat, Consumer, Producer, SendSink, Settings, Transactions
 
-Name = Literal["remoting", "native"]
+Name = Literal["remoting", "native", "grpc"]
 
 DRIVERS: Mapping[Name, str] = {
     "remoting": "chaos_adapters.brokers.rocketmq.drivers.remoting:Remoting",
     "native": "chaos_adapters.brokers.rocketmq.drivers.native:Native",
+    "grpc": "chaos_adapters.brokers.rocketmq.drivers.grpc:Grpc",
 }
 
 
@@ -63,6 +64,13 @@ class Crashing(Protocol):
     """Ability of a Driver: its library is known to end its process, and says so in `crashes`."""
 
     crashes: str
+
+
+@runtime_checkable
+class Proxied(Protocol):
+    """Ability of a Driver: its clients talk to a proxy, which is a node of its own."""
+
+    proxied: bool
 
 
 def driver(name: Name) -> Driver:

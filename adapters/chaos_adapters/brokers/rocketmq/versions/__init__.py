@@ -18,6 +18,11 @@ def lock(version: str) -> Path:
     return _HERE / f"rocketmq-{version}.lock"
 
 
+def proxy_lock(version: str) -> Path:
+    """The same of its proxy: more jars, which only those get who use one."""
+    return _HERE / f"proxy-{version}.lock"
+
+
 def locked() -> Sequence[str]:
     """All versions that have a lock, oldest first."""
     found = (path.stem.removeprefix("rocketmq-") for path in _HERE.glob("rocketmq-*.lock"))
