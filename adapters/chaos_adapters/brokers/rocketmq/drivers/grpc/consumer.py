@@ -101,7 +101,9 @@ class GrpcConsumer:
         most, kept_s = self._settings.batch, self._settings.invisibleDuration
         while not self._closing:
             try:
-                for message in self._consumer.receive(most, kept_s):
-                    self._arrived.put(message)
+                found = self._consumer.receive(most, kept_s)
             except Exception:  # noqa: BLE001 - whatever it is, asking again is all there is to do
                 time.sleep(_AGAIN_S)
+                continue
+            for message in found:
+                self._arrived.put(message)
