@@ -67,6 +67,7 @@ class Message:
     body: bytes | None = None
     keys: str = ""
     delivery_attempt: int | None = None
+    receipt_handle: str | None = None
 
 
 @dataclass

@@ -14,7 +14,7 @@ from chaos.spi import Address, Outcome
 from chaos.timing import wait_until
 from chaos_adapters.brokers.rocketmq import Rocketmq, admin
 from chaos_adapters.brokers.rocketmq.drivers.grpc import library
-from chaos_adapters.brokers.rocketmq.drivers.grpc.consumer import GrpcConsumer
+from chaos_adapters.brokers.rocketmq.drivers.grpc.consumer import GrpcConsumer, place
 from chaos_adapters.brokers.rocketmq.drivers.grpc.producer import GrpcProducer
 from chaos_adapters.brokers.rocketmq.drivers.grpc.settings import ConsumerSettings, ProducerSettings
 from chaos_adapters.brokers.rocketmq.topology import is_broker, is_proxy
@@ -22,6 +22,7 @@ from tests.unit.grpc_package import Code, Failed, Message, Package, Receipt, Rpc
 from tests.unit.test_rocketmq_native import Sink
 from tests.unit.test_rocketmq_topology import places, properties
 
+HANDLE = "40 1795922225061 30000 0 0 rocketmq 3 41 99321"
 BODY = b"mqc1\0\1\2\0rest"
 CLIENTS = {
     "namesrv-1": Address("127.0.0.1", 1),
@@ -91,12 +92,17 @@ def test_a_message_is_acknowledged_when_it_is_settled(monkeypatch: pytest.Monkey
     monkeypatch.setattr(library, "load", package.loaded)
     consumer = GrpcConsumer(CLIENTS, "topic", "group", ConsumerSettings(threads=1))
     assert consumer.receive(9, 0) is None
-    for each in (RpcFailed(), Message(body=b"1"), Message(body=b"2", delivery_attempt=2)):
+    for each in (
+        RpcFailed(),
+        Message(body=b"1", receipt_handle=HANDLE),
+        Message(body=b"2", delivery_attempt=2),
+    ):
         package.coming.put(each)
     first, second = consumer.receive(1, 5), consumer.receive(1, 5)
     assert first
     assert second
-    assert (first.bodies, first.partitions, first.offsets) == ([b"1"], [-1], [-1])
+    assert (first.bodies, first.partitions, first.offsets) == ([b"1"], [3], [41])
+    assert (second.partitions, second.offsets) == ([-1], [-1])
     assert (first.redelivered, second.redelivered) == ([False], [True])
     consumer.hand_back(0)
     assert not package.acknowledged
@@ -109,6 +115,16 @@ def test_a_message_is_acknowledged_when_it_is_settled(monkeypatch: pytest.Monkey
     assert package.acknowledged == [b"1", b"3"]
     assert len(package.back) == 1
     assert package.down.is_set()
+
+
+@pytest.mark.parametrize("handle", [
+    "", "40 1795922225061 30000 0 0 rocketmq 3", "40 1795922225061 30000 0 1 rocketmq 3 41 9",
+    "40 1795922225061 30000 0 0 rocketmq three 41 9", "another form",
+])  # fmt: skip
+def test_a_handle_that_tells_no_place_in_the_stream_is_none(handle: str) -> None:
+    """Of a message that comes again out of the topic of retries, and of any other form."""
+    assert place(HANDLE) == (3, 41)
+    assert place(handle) == (-1, -1)
 
 
 def test_without_its_package_it_is_told_what_to_do(

@@ -1,10 +1,11 @@
-"""The consumer: simple consumers of the package, which ask a proxy in threads.
+"""The consumer: a simple consumer of the package.
 
-    a thread: receive ──> arrived ──receive──> held ──settle──> a thread: ack
-                                                └── hand_back, settle ──> visible again, at once
+    a thread: receive ──> arrived ──receive──> held ──settle──> threads: ack
+                                                └── hand_back, settle ──> visible again, in 1 s
 
-A message that is not acknowledged in time comes again, by itself. The package tells neither queue
-nor offset of what it hands over.
+A message that is not acknowledged in time comes again, by itself. One thread asks: two would mix up
+what comes from one queue. The package tells neither queue nor offset of a message; they stand in
+the handle by which it is acknowledged (class ReceiptHandle).
 """
 
 from __future__ import annotations
@@ -26,8 +27,21 @@ _HELD_S = 5
 """How long the proxy may hold a question until there are messages; it takes no less."""
 _AGAIN_S = 0.2
 _SETTLED_WITHIN_S = 10
+_WORDS, _TOPIC, _QUEUE, _NORMAL = 8, 4, 6, "0"
+"""A handle has at least so many words; where the kind of topic stands, where queue and offset."""
 _BACK_S = 1
 """After how long a message comes again that was handed back; the proxy takes whole seconds."""
+
+
+def place(handle: str) -> tuple[int, int]:
+    """Queue and offset of a message by its handle; (-1, -1): it is not told, as of one that came
+    again from the group's topic of retries."""
+    words = handle.split()
+    if len(words) >= _WORDS and words[_TOPIC] == _NORMAL:
+        queue, offset = words[_QUEUE : _QUEUE + 2]
+        if queue.isdecimal() and offset.isdecimal():
+            return int(queue), int(offset)
+    return -1, -1
 
 
 class GrpcConsumer:
@@ -52,8 +66,7 @@ class GrpcConsumer:
         self._closing = False
         self._acknowledging = ThreadPoolExecutor(settings.threads)
         self._open: set[Future[None]] = set()
-        for _ in range(settings.threads):
-            threading.Thread(target=self._ask, daemon=True).start()
+        threading.Thread(target=self._ask, daemon=True).start()
 
     def receive(self, most: int, timeout_s: float) -> Deliveries | None:
         """What has come by now; waits for the first message only."""
@@ -66,10 +79,11 @@ class GrpcConsumer:
             if not self._last:
                 return None
         self._held += self._last
-        nowhere = [-1] * len(self._last)
+        places = [place(message.receipt_handle or "") for message in self._last]
         again = [(message.delivery_attempt or 1) > 1 for message in self._last]
         bodies = [message.body or b"" for message in self._last]
-        return Deliveries(bodies, nowhere, nowhere, now_ns(), again)
+        queues, offsets = [queue for queue, _ in places], [offset for _, offset in places]
+        return Deliveries(bodies, queues, offsets, now_ns(), again)
 
     def settle(self) -> None:
         """Acknowledge in threads: each waits for its answer. Without one the message comes

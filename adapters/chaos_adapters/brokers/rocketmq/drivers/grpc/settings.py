@@ -23,7 +23,7 @@ class ConsumerSettings:
     """How messages are received."""
 
     threads: int = 4
-    """How many ask for messages at once, and how many acknowledge them, one by one."""
+    """How many acknowledge messages at once, one by one; one more asks for them."""
     batch: int = 32
     """How many messages to ask for at once; the proxy gives no more than 32."""
     invisibleDuration: int = 30  # noqa: N815
