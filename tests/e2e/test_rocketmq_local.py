@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chaos_adapters.brokers.rocketmq.drivers.grpc import library
 from tests.e2e.kafka_reader import acknowledged
 from tests.e2e.records import came_out, lost_as_named
 from tests.e2e.tools import Run
@@ -12,7 +13,14 @@ pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
 LOCAL = ("--runtime", "local")
 ON_ONE_CLUSTER = ("controller-down", "namesrv-down", "slave-down", "rolling-restart", "delayed")
 """In a row, so that it is kept for the next one only."""
-CLIENTS = ["remoting", pytest.param("native", marks=pytest.mark.full)]
+NO_GRPC = library.missing()
+CLIENTS = [
+    "remoting",
+    pytest.param("native", marks=pytest.mark.full),
+    pytest.param(
+        "grpc", marks=[pytest.mark.full, pytest.mark.skipif(bool(NO_GRPC), reason=NO_GRPC)]
+    ),
+]
 
 
 def client(name: str) -> tuple[str, str]:
