@@ -154,6 +154,8 @@ package = library.load()
 assert isinstance(handler, logging.NullHandler)
 names = ("Producer", "SimpleConsumer", "Message", "FilterExpression", "Credentials")
 assert all(hasattr(package.client, name) for name in names)
+message = package.client.Message()
+assert message.receipt_handle is message.delivery_attempt is None
 assert {"SLAVE_PERSISTENCE_TIMEOUT", "HA_NOT_AVAILABLE"} <= set(package.code.keys())
 """
 
