@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -26,10 +25,10 @@ from chaos.spi import (
 from chaos_adapters.brokers.rabbitmq import admin, topology
 from chaos_adapters.brokers.rabbitmq import settings as client_settings
 from chaos_adapters.brokers.rabbitmq.caveats import caveats
-from chaos_adapters.brokers.rabbitmq.consumer import read_back
 from chaos_adapters.brokers.rabbitmq.drivers import Name, driver
 from chaos_adapters.brokers.rabbitmq.drivers.rstream import settings as stream_settings
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
+from chaos_adapters.brokers.rabbitmq.reading import read_back
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
 _STORES = ("msg_store_persistent", "msg_store_transient")
@@ -190,10 +189,7 @@ class Rabbitmq:
         self, clients: Mapping[str, Address], stream: Queues, timeout_s: float
     ) -> Iterator[Deliveries | PartitionEnd]:
         """What is left in the queues; it stays there."""
-        deadline = time.monotonic() + timeout_s
-        there = admin.counts(clients, stream.names, timeout_s / 2)
-        left_s = deadline - time.monotonic()
-        return read_back(clients, stream.names, there, stream.consumed, left_s)
+        return read_back(clients, stream, timeout_s)
 
     def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RabbitMQ's documentation makes the guarantees depend on."""

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
 from urllib.parse import quote
-
-import pika
-from pika.exceptions import AMQPError
 
 from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Node
@@ -18,7 +13,7 @@ from chaos.timing import wait_until
 from chaos_adapters.brokers.rabbitmq.api import VHOST, Api
 from chaos_adapters.brokers.rabbitmq.stream import Queues
 from chaos_adapters.brokers.rabbitmq.tales import told
-from chaos_adapters.brokers.rabbitmq.topology import PASSWORD, USER, short_name
+from chaos_adapters.brokers.rabbitmq.topology import short_name
 
 _ASK_S = 10.0
 _EVALUATE_S = 60.0
@@ -87,33 +82,6 @@ def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
             return not found
 
         wait_until(clean, "an empty cluster", timeout_s, every_s=0.2)
-
-
-def counts(
-    clients: Mapping[str, Address], queues: Sequence[str], timeout_s: float
-) -> Mapping[int, int]:
-    """How many messages each queue has ready, by its number; one that nobody serves is left out."""
-    found: dict[int, int] = {}
-    deadline = time.monotonic() + timeout_s
-    while len(found) < len(queues) and time.monotonic() < deadline:
-        for number, queue in enumerate(queues):
-            for address in clients.values():
-                if number not in found and (count := _count(address, queue)) is not None:
-                    found[number] = count
-    return found
-
-
-def _count(address: Address, queue: str) -> int | None:
-    parameters = pika.ConnectionParameters(
-        address.host, address.port, "/", pika.PlainCredentials(USER, PASSWORD),
-        socket_timeout=_ASK_S, stack_timeout=_ASK_S, blocked_connection_timeout=_ASK_S,
-    )  # fmt: skip
-    try:
-        with closing(pika.BlockingConnection(parameters)) as connection:
-            declared: Any = connection.channel().queue_declare(queue, passive=True)
-            return int(declared.method.message_count)
-    except (AMQPError, OSError):
-        return None
 
 
 def memory_limit(node: Node) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 
 from chaos.errors import ClusterError
-from chaos.spi import Address, Deliveries, PartitionEnd
+from chaos.spi import Address, Deliveries
 from chaos.timing import now_ns
 from chaos_adapters.brokers.rabbitmq.line import Line
 from chaos_adapters.brokers.rabbitmq.settings import Consuming
@@ -45,12 +45,16 @@ class RabbitConsumer:
         queues: Sequence[str],
         settings: Consuming,
         arguments: Mapping[str, object],
+        whole: bool = True,
     ) -> None:
-        """`arguments` are those of the subscription. Raises ClusterError."""
+        """`arguments` are those of the subscription. It begins with all queues, unless `whole` is
+        False: then with those that there are. Raises ClusterError."""
         self._queues, self._settings, self._arguments = queues, settings, dict(arguments)
         self._streaming = _OFFSET in self._arguments
         self._channels: dict[int, Channel] = {}
         """The channels that a queue sends on, by partition."""
+        self._tags: dict[int, str] = {}
+        """What the subscriptions to them are called there."""
         self._ask_again_s = dict.fromkeys(range(len(queues)), 0.0)
         """When to subscribe to those that nobody has answered for."""
         self._connection: SelectConnection | None = None
@@ -60,11 +64,26 @@ class RabbitConsumer:
         """The tags that are to be settled, in the order of the channel."""
         self._last: list[_Message] = []
         self._line = Line(clients, settings, self._opened, self._lost)
-        self._line.connect(_CONNECT_S, lambda: len(self._channels) == len(queues))
+        self._line.connect(
+            _CONNECT_S,
+            lambda: len(self._channels) == len(queues) if whole else bool(self._connection),
+        )
 
     def told(self) -> Mapping[str, str | None]:
         """See spi.TellsItself."""
         return {"node": self._line.node}
+
+    def channel(self, partition: int) -> object | None:
+        """What a queue sends on now: another one has all of it again that is not settled."""
+        return self._channels.get(partition)
+
+    def more(self, partition: int) -> None:
+        """Subscribe anew on the same channel, which keeps what came: one subscription gets no more
+        than `prefetch` messages that are not settled."""
+        channel = self._channels[partition]
+        if channel.is_open:
+            channel.basic_cancel(self._tags[partition])
+            self._consume(channel, partition)
 
     def receive(self, most: int, timeout_s: float) -> Deliveries | None:
         """What is there, or comes first."""
@@ -146,16 +165,19 @@ class RabbitConsumer:
             channel.add_on_close_callback(lambda gone, _: self._gone(gone, partition))
             channel.add_on_cancel_callback(lambda _: channel.close() if channel.is_open else None)
             channel.basic_qos(prefetch_count=self._settings.prefetch)
-            channel.basic_consume(
-                self._queues[partition],
-                lambda _, method, properties, body: self._take(
-                    channel, partition, method, properties, body
-                ),
-                auto_ack=self._settings.auto_ack, arguments=self._from(partition),
-                callback=lambda _: self._channels.__setitem__(partition, channel),
-            )  # fmt: skip
+            self._consume(channel, partition)
 
         connection.channel(on_open_callback=opened)
+
+    def _consume(self, channel: Channel, partition: int) -> None:
+        self._tags[partition] = channel.basic_consume(
+            self._queues[partition],
+            lambda _, method, properties, body: self._take(
+                channel, partition, method, properties, body
+            ),
+            auto_ack=self._settings.auto_ack, arguments=self._from(partition),
+            callback=lambda _: self._channels.__setitem__(partition, channel),
+        )  # fmt: skip
 
     def _from(self, partition: int) -> dict[str, object]:
         """A stream forgets where a consumer was: that is the consumer's business."""
@@ -192,40 +214,3 @@ class RabbitConsumer:
         self._ask_again_s.clear()
         if not self._settings.auto_ack:
             self._waiting.clear()
-
-
-def read_back(
-    clients: Mapping[str, Address],
-    queues: Sequence[str],
-    counts: Mapping[int, int],
-    arguments: Mapping[str, object],
-    timeout_s: float,
-) -> Iterator[Deliveries | PartitionEnd]:
-    """All that queues hold, which goes back into them; then one PartitionEnd for each.
-
-    `counts` is how many messages there are by partition. Where nothing came for a while, less was
-    read than there should be. Of a stream nodes know it late (3.10: 47,133 of 49,112, seconds after
-    the last one came), so a stream is read until nothing comes any more.
-    """
-    deadline = time.monotonic() + timeout_s
-    streaming = _OFFSET in arguments  # a stream wants a limit, and credit for more
-    settings = Consuming() if streaming else Consuming(prefetch=0)
-    reader = RabbitConsumer(clients, queues, settings, arguments)
-    read, heard_s = dict.fromkeys(counts, 0), time.monotonic()
-    try:
-        while streaming or any(read[number] < count for number, count in counts.items()):
-            found = reader.receive(1000, 0.2)
-            now = time.monotonic()
-            if found:
-                heard_s = now
-                for partition in found.partitions:
-                    read[partition] += 1
-                yield found
-                if streaming:
-                    reader.settle()
-            if now > deadline or now > heard_s + _QUIET_S:
-                break
-    finally:
-        reader.abandon()
-    for number, count in counts.items():
-        yield PartitionEnd(number, 0, max(count, read[number]), read[number])

@@ -65,14 +65,33 @@ def told(api: Api, stream: Queues, nodes: Sequence[str], timeout_s: float) -> Ta
 
 
 def backlog(api: Api, stream: Queues, timeout_s: float) -> Mapping[int, int]:
-    """How many messages each queue holds, by number, as its own process says. Raises ClusterError,
-    also when a queue cannot be asked."""
-    path = f"queues/{VHOST}?disable_stats=true&enable_queue_totals=true"
-    held = {each["name"]: each.get("messages") for each in api.listed(path, timeout_s)}
-    counts = [held.get(name) for name in stream.names]
-    if not all(isinstance(count, int) for count in counts):
+    """How many messages each queue holds, by number, as `held` has it; one that is gone holds none.
+    Raises ClusterError, also when a queue cannot be asked."""
+    found = held(api, stream, timeout_s)
+    if len(found) < stream.queues:
+        found |= dict.fromkeys(gone(api, stream, timeout_s), 0)
+    if len(found) < stream.queues:
         raise ClusterError(f"{api.node} does not know what all queues of {stream.name} hold")
-    return {number: int(count or 0) for number, count in enumerate(counts)}
+    return found
+
+
+def held(api: Api, stream: Queues, timeout_s: float) -> dict[int, int]:
+    """How many messages a queue holds, settled by nobody, by number, as its own process says; that
+    of a quorum queue once a second. Without those that cannot be asked. Raises ClusterError."""
+    path = f"queues/{VHOST}?disable_stats=true&enable_queue_totals=true"
+    told = {each["name"]: each.get("messages") for each in api.listed(path, timeout_s)}
+    counts = ((number, told.get(name)) for number, name in enumerate(stream.names))
+    return {number: count for number, count in counts if isinstance(count, int)}
+
+
+def gone(api: Api, stream: Queues, timeout_s: float) -> frozenset[int]:
+    """The queues that are no more, by number: the node does not list them, although all nodes run
+    and know each other (of one that is down, durable queues are listed). Raises ClusterError."""
+    nodes = api.listed("nodes?columns=name,running,partitions", timeout_s)
+    if not all(node["running"] and not node.get("partitions") for node in nodes):
+        return frozenset()
+    there = {each["name"] for each in api.listed(f"queues/{VHOST}?disable_stats=true", timeout_s)}
+    return frozenset(n for n, name in enumerate(stream.names) if name not in there)
 
 
 def _apart(heard: Sequence[Any], node: str) -> tuple[str, ...]:
