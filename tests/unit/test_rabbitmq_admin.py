@@ -47,7 +47,8 @@ def test_queues_are_declared_through_one_node_after_another(
 ) -> None:
     """Which is where their leaders come to be; mirrors are a policy's business, which is there
     first and is about these queues alone."""
-    stream = Queues(kind=kind, queues=4, durable=kind is not Kind.CLASSIC)
+    limit = 3 if kind is Kind.QUORUM else None
+    stream = Queues(kind, queues=4, durable=kind is not Kind.CLASSIC, delivery_limit=limit)
     others = () if kind is Kind.CLASSIC else NAMES
     listed = [queue(kind, number, NAMES[number % 3], others) for number in range(4)]
     for node in cluster:
@@ -106,10 +107,15 @@ def test_queues_are_prepared_as_soon_as_all_copies_are_whole(cluster: list[Node]
                                 "queues/%2F?disable_stats=true"]  # fmt: skip
 
 
-def test_a_queue_that_is_not_listed_is_not_prepared(cluster: list[Node]) -> None:
-    """However whole the others are."""
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_queue_that_is_not_listed_or_that_nobody_leads_is_not_prepared(
+    cluster: list[Node], listed: bool
+) -> None:
+    """However whole it is, and the others are."""
+    led, other = queue(Kind.QUORUM, 0, ONE, NAMES), queue(Kind.QUORUM, 1, ONE, NAMES)
+    del other["leader"], other["node"]
     for node in cluster:
-        node.answers["queues/%2F"] = [queue(Kind.QUORUM, 0, ONE, NAMES)]
+        node.answers["queues/%2F"] = [led, other] if listed else [led]
     with pytest.raises(DeadlineExceeded, match="all members of chaos in sync"):
         admin.prepare(_clients(cluster), Queues(queues=2), AT_ONCE_S)
 

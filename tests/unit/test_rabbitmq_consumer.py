@@ -43,6 +43,7 @@ class _Channel:
         self.acked.append(tag)
 
     def close(self) -> None:
+        assert self.is_open
         self.is_open = False
         self.closed(self, "over")
 

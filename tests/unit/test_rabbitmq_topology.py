@@ -64,10 +64,9 @@ def test_settings_of_a_node() -> None:
     ({"settings": {"heartbeat": 5}}, "heartbeat", "5"),
     ({"settings": {"queue_master_locator": "min-masters"}}, "queue_master_locator", "min-masters"),
     ({"settings": {"mqtt.allow_anonymous": False}}, "mqtt.allow_anonymous", "false"),
-    ({"settings": {"collect_statistics_interval": 7}}, "collect_statistics_interval", "7"),
 ])  # fmt: skip
 def test_what_an_experiment_sets_is_in_force(given: Any, key: str, value: str) -> None:
-    """As rabbitmq.conf writes it, over what is there without; nothing else changes."""
+    """As rabbitmq.conf writes it, beside what is there without; nothing else changes."""
     found = _settings(_launched(Rabbitmq(**given)))
     assert found == {**_settings(_launched(Rabbitmq())), key: value}
 
