@@ -9,7 +9,7 @@ import pytest
 from pika import ConnectionParameters
 from pika.spec import Basic
 
-from chaos.spi import Outcome
+from chaos.spi import NUMBER_AT, Outcome
 from chaos_adapters.brokers.rabbitmq import Rabbitmq, producer
 from chaos_adapters.brokers.rabbitmq.producer import RabbitProducer
 from chaos_adapters.brokers.rabbitmq.settings import Publishing
@@ -47,7 +47,8 @@ class _Channel:
     def __init__(self, connection: _Connection) -> None:
         self.connection, self.closing = connection, False
 
-    def add_on_return_callback(self, told: Any) -> None: ...
+    def add_on_return_callback(self, told: Any) -> None:
+        self.returned = told
 
     def add_on_close_callback(self, told: Any) -> None:
         self.closed = told
@@ -152,6 +153,42 @@ def test_a_channel_that_the_broker_closes_costs_the_connection(
     channel.closed(channel, "precondition failed")
     assert scene.connection.is_closing
     assert scene.closing == [False]
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_a_message_that_no_queue_takes_is_refused_and_no_other_one(
+    monkeypatch: pytest.MonkeyPatch, multiple: bool
+) -> None:
+    """It comes back, with its number in its body, and is confirmed after that; those before and
+    after it are stored."""
+    scene = _Scene(monkeypatch, limit_s=0)
+    scene.send(40, 3)
+    (channel,) = scene.connection.channels
+    body = bytes(NUMBER_AT) + (41).to_bytes(8, "little", signed=True) + b"more"
+    channel.returned(channel, SimpleNamespace(reply_text="NO_ROUTE"), None, body)
+    assert scene.sink.failures == []
+    if not multiple:
+        scene.told(Basic.Ack(3))
+        assert (scene.sink.failures, scene.sink.acked) == ([], [42])
+    scene.told(Basic.Ack(3 if multiple else 2, multiple=True))
+    assert scene.sink.failures == [(41, Outcome.REFUSED, "returned: NO_ROUTE")]
+    assert sorted(scene.sink.acked) == [40, 42]
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_what_a_queue_could_not_take_charge_of_is_of_unknown_fate(
+    monkeypatch: pytest.MonkeyPatch, multiple: bool
+) -> None:
+    """Some of its copies may have it; what is still open is not told of yet."""
+    scene = _Scene(monkeypatch, limit_s=0)
+    scene.send(40, 3)
+    scene.told(Basic.Nack(2, multiple=multiple))
+    nacked = [40, 41] if multiple else [41]
+    unknown = Outcome.INDETERMINATE
+    assert scene.sink.failures == [(number, unknown, "nacked") for number in nacked]
+    assert scene.sink.acked == []
+    scene.told(Basic.Ack(3, multiple=True))
+    assert scene.sink.acked == ([42] if multiple else [40, 42])
 
 
 def test_a_time_is_no_word() -> None:

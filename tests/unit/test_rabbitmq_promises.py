@@ -1,0 +1,63 @@
+"""What RabbitMQ does not promise of each kind of queue, by which a verdict labels a loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaos_adapters.brokers.rabbitmq import Rabbitmq
+from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
+
+SAFE = {"ha-promote-on-failure": "when-synced", "ha-sync-mode": "automatic"}
+MIRRORED = {"kind": Kind.MIRRORED}
+CLASSIC = {"kind": Kind.CLASSIC}
+UNSYNCED = "loss ha-promote-on-failure=always"
+BY_HAND = "loss ha-sync-mode=manual"
+ON_SHUTDOWN = "loss ha-promote-on-shutdown=always"
+ONE_COPY = "loss kind=classic"
+
+
+def _apart(handling: str) -> set[str]:
+    return {f"{question} partition_handling={handling}" for question in ("loss", "divergence")}
+
+
+NAMED = [
+    ({}, "pause_minority", set()),
+    ({}, "autoheal", set()),
+    ({}, "ignore", set()),
+    ({"kind": Kind.STREAM}, "ignore", set()),
+    ({"replicas": 2}, "pause_minority", {"loss replicas=2"}),
+    ({"kind": Kind.STREAM, "replicas": 1}, "pause_minority", {"loss replicas=1"}),
+    (CLASSIC, "pause_minority", {ONE_COPY}),
+    ({**CLASSIC, "replicas": 1}, "pause_minority", {ONE_COPY}),
+    ({**CLASSIC, "durable": False}, "pause_minority", {ONE_COPY, "loss durable=false"}),
+    (CLASSIC, "autoheal", {ONE_COPY, *_apart("autoheal")}),
+    (CLASSIC, "ignore", {ONE_COPY, *_apart("ignore")}),
+    (MIRRORED, "pause_minority", {UNSYNCED, BY_HAND}),
+    ({**MIRRORED, "policy": SAFE}, "pause_minority", set()),
+    ({**MIRRORED, "policy": SAFE}, "autoheal", _apart("autoheal")),
+    ({**MIRRORED, "policy": SAFE}, "ignore", _apart("ignore")),
+    ({**MIRRORED, "policy": SAFE, "durable": False}, "pause_minority", {"loss durable=false"}),
+    ({**MIRRORED, "policy": {**SAFE, "ha-promote-on-failure": "always"}}, "pause_minority",
+     {UNSYNCED}),
+    ({**MIRRORED, "policy": {**SAFE, "ha-sync-mode": "manual"}}, "pause_minority", {BY_HAND}),
+    ({**MIRRORED, "policy": {**SAFE, "ha-promote-on-shutdown": "always"}}, "pause_minority",
+     {ON_SHUTDOWN}),
+    ({**MIRRORED, "policy": {**SAFE, "ha-promote-on-shutdown": "when-synced"}}, "pause_minority",
+     set()),
+]  # fmt: skip
+KNOWN: set[str] = set().union(*(named for *_, named in NAMED))
+
+
+@pytest.mark.parametrize(("stream", "handling", "named"), NAMED)
+def test_what_is_not_promised_is_named_and_nothing_else(
+    stream: dict[str, Any], handling: Any, named: set[str]
+) -> None:
+    """With the question that it is about, whoever the clients are. Quorum queues and streams go by
+    majority; mirrors are as safe as the policy, and the defaults of RabbitMQ are not."""
+    broker = Rabbitmq(partition_handling=handling)
+    found = list(broker.caveats(Queues(queues=1, **stream), {}, {}))
+    assert {f"{each.question} {each.setting}" for each in found} & KNOWN == named
+    assert all(each.why for each in found)
+    assert len({(each.question, each.setting) for each in found}) == len(found)
