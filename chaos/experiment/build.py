@@ -22,6 +22,7 @@ from chaos.experiment.checks import (
     stream_flaws,
     target_flaws,
     transaction_flaws,
+    use_flaws,
 )
 from chaos.experiment.records import (
     MIN_BASELINE_S,
@@ -153,6 +154,7 @@ class _Builder:
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)
+        self.flaws += use_flaws(broker, stream, load)
         self.flaws += hand_back_flaws(broker, stream, load)
         self.flaws += transaction_flaws(broker, load)
         if machine is not None:
