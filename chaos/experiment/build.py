@@ -23,6 +23,7 @@ from chaos.experiment.checks import (
     stream_flaws,
     target_flaws,
     transaction_flaws,
+    use_flaws,
 )
 from chaos.experiment.records import (
     MIN_BASELINE_S,
@@ -154,6 +155,7 @@ class _Builder:
         verifiers = self._verifiers()
         self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
         self.flaws += client_flaws(broker, load)
+        self.flaws += use_flaws(broker, stream, load)
         self.flaws += hand_back_flaws(broker, stream, load)
         self.flaws += transaction_flaws(broker, load)
         self.flaws += forgetting_flaws(broker, stream, verifiers)

@@ -15,12 +15,14 @@ from chaos.spi import (
     OF_THE_STREAM,
     Broker,
     ChecksBroker,
+    ChecksUse,
     Fault,
     Json,
     Momentary,
     NeedsDisk,
     TakesBack,
     Transacts,
+    Use,
     Volume,
     contested,
 )
@@ -122,8 +124,15 @@ def target_flaws(fault_type: type[Any], section: Json, scene: Scene) -> Iterator
         text = section.get(key)
         if isinstance(text, str) and key not in known.client_keys:
             what = target_problem(text, scene.broker_type.roles, members, partitions)
-            if what:
+            if what or (what := _role_problem(text, scene)):
                 yield Flaw((key,), what)
+
+
+def _role_problem(text: str, scene: Scene) -> str:
+    broker = scene.broker
+    if broker is None or scene.stream is None or not isinstance(broker, ChecksUse):
+        return ""
+    return broker.role_problem(parse_target(text).role, scene.stream)
 
 
 def _client_flaws(fault_type: type[Any], section: Json, load: Load | None) -> Iterator[Flaw]:
@@ -155,6 +164,21 @@ def client_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw]:
     if load is not None and check is not None:
         for dotted, what in check(load.producers.settings, load.consumers.settings):
             yield Flaw(split_path(dotted), what)
+
+
+def use_flaws(
+    broker: Broker | None,
+    stream: Any,  # noqa: ANN401 - the broker's own type
+    load: Load | None,
+) -> Iterator[Flaw]:
+    """A load that this stream is not for, where the broker can tell."""
+    if broker is None or stream is None or load is None or not isinstance(broker, ChecksUse):
+        return
+    consumers = load.consumers
+    settings = load.producers.settings
+    use = Use(consumers.count, consumers.hand_back, settings, consumers.settings)
+    for dotted, what in broker.use_problems(stream, use):
+        yield Flaw(split_path(dotted), what)
 
 
 def hand_back_flaws(

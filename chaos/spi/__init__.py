@@ -24,6 +24,9 @@ from chaos.spi.broker import (
     ChecksClients as ChecksClients,
 )
 from chaos.spi.broker import (
+    ChecksUse as ChecksUse,
+)
+from chaos.spi.broker import (
     ClientsMayCrash as ClientsMayCrash,
 )
 from chaos.spi.broker import (
@@ -67,6 +70,9 @@ from chaos.spi.broker import (
 )
 from chaos.spi.broker import (
     Transacts as Transacts,
+)
+from chaos.spi.broker import (
+    Use as Use,
 )
 from chaos.spi.clients import (
     NUMBER_AT as NUMBER_AT,

@@ -165,6 +165,29 @@ class ChecksClients(Protocol):
         """What is wrong with them, as (path in the experiment, what to do); empty: nothing is."""
 
 
+@dataclass(frozen=True)
+class Use:
+    """What an experiment does with a stream: `consumers` is how many there are, `hands_back`
+    whether they hand messages back; the rest are settings of clients."""
+
+    consumers: int
+    hands_back: bool
+    producer: Settings
+    consumer: Settings
+
+
+@runtime_checkable
+class ChecksUse(Protocol):
+    """Ability of a Broker: what of a load or a target does not go with a stream is told before
+    anything starts."""
+
+    def use_problems(self, stream: Any, use: Use) -> Sequence[tuple[str, str]]:  # noqa: ANN401
+        """As (path in the experiment, what to do); empty: all of it does."""
+
+    def role_problem(self, role: str, stream: Any) -> str:  # noqa: ANN401
+        """Why nobody can have this role in it; empty: somebody can."""
+
+
 @runtime_checkable
 class TellsItsEnd(Protocol):
     """Ability of a Broker: the log of a node tells whether it ended in order."""

@@ -284,7 +284,7 @@ def test_a_node_whose_management_is_not_there_yet_does_not_serve() -> None:
         port = server.server_port
         clients = {"rabbitmq-1": Address("127.0.0.1", 1, ((MANAGEMENT, port),))}
         try:
-            assert "rabbitmq-1 does not serve yet" in admin.missing(clients, 2)
+            assert "rabbitmq-1 does not serve yet" in admin.missing(clients, 2, "3.13")
             with pytest.raises(ClusterError, match="does not know of queues"):
                 admin.reset(clients, 2)
             with pytest.raises(ClusterError, match="does not know of nodes"):

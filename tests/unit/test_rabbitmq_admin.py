@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaos.errors import DeadlineExceeded
+from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address
 from chaos_adapters.brokers.rabbitmq import admin
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -30,15 +30,18 @@ def _clients(cluster: list[Node]) -> Mapping[str, Address]:
 def test_a_cluster_is_ready_when_every_node_sees_every_other(cluster: list[Node]) -> None:
     """Not when the first one does; who was parted has to be restarted, and is named."""
     clients = _clients(cluster)
-    assert admin.missing(clients, 2) == ""
+    cluster[1].answers["overview"] = {"rabbitmq_version": "3.10.8"}
+    assert admin.missing(clients, 2, "3.13") == ""
+    with pytest.raises(ClusterError, match=f"^{TWO} runs RabbitMQ 3"):
+        admin.missing(clients, 2, "4.0")
     cluster[2].answers["nodes"] = running(n1={"partitions": ["rabbit@rabbitmq-3"]})
-    assert admin.missing(clients, 2).startswith(f"{ONE} was parted from others")
+    assert admin.missing(clients, 2, "3.13").startswith(f"{ONE} was parted from others")
     cluster[2].answers["nodes"] = running((THREE,))
-    assert admin.missing(clients, 2) == f"{THREE} does not see {ONE}, {TWO}"
+    assert admin.missing(clients, 2, "3.13") == f"{THREE} does not see {ONE}, {TWO}"
     cluster[2].answers["nodes"] = running()[2:]
-    assert admin.missing(clients, 2) == f"{THREE} does not see {ONE}, {TWO}"
+    assert admin.missing(clients, 2, "3.13") == f"{THREE} does not see {ONE}, {TWO}"
     cluster[2].stop()
-    assert admin.missing(clients, 2).startswith(f"{THREE} does not serve yet")
+    assert admin.missing(clients, 2, "3.13").startswith(f"{THREE} does not serve yet")
 
 
 @pytest.mark.parametrize("kind", list(Kind))

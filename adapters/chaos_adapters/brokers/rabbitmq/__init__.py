@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -20,9 +19,10 @@ from chaos.spi import (
     Producer,
     SendSink,
     Settings,
+    Use,
     View,
 )
-from chaos_adapters.brokers.rabbitmq import admin, topology
+from chaos_adapters.brokers.rabbitmq import admin, refusals, topology
 from chaos_adapters.brokers.rabbitmq import settings as client_settings
 from chaos_adapters.brokers.rabbitmq.caveats import caveats
 from chaos_adapters.brokers.rabbitmq.drivers import Name, driver
@@ -30,9 +30,9 @@ from chaos_adapters.brokers.rabbitmq.drivers.rstream import settings as stream_s
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.reading import read_back
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
+from chaos_adapters.brokers.rabbitmq.versions import DEFAULT, first_of, version_problem
 
 _STORES = ("msg_store_persistent", "msg_store_transient")
-_VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)*(-management)?")
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,18 @@ class Rabbitmq:
 
     nodes: int = 3
     """How many nodes, 1 to 9: `rabbitmq-1` and following."""
-    version: str = "3.13"
-    """Of the official image. What a version cannot do is refused."""
+    version: str = DEFAULT
+    """Of the official image, 3.10 to 3.13 or 4.x. What a version cannot do is refused, and so are
+    nodes of another one."""
     partition_handling: Literal["pause_minority", "autoheal", "ignore"] = "pause_minority"
     """What nodes do that lost each other (`cluster_partition_handling`)."""
     net_ticktime: int = 60
-    """Seconds. A node from which nothing comes is given up after up to a quarter more of it; a
-    connection that is closed tells at once."""
+    """Seconds. A node from which nothing comes is given up after up to a quarter more of it, so
+    that a silent cut (`how: drop`) that is shorter may go unnoticed; a connection that is closed
+    tells at once."""
     settings: Settings = field(default_factory=dict)
-    """Settings of all nodes, as `rabbitmq.conf` names them."""
+    """Settings of all nodes, as `rabbitmq.conf` names them; not those that have a key of their own
+    here."""
     client: Name = "pika"
     """Which library sends and receives. `pika`: AMQP 0.9.1. `rstream`: the stream protocol, for
     `kind: stream` only."""
@@ -74,43 +77,40 @@ class Rabbitmq:
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 9:
             raise ValueError(f"nodes is {self.nodes}: 1 to 9 are possible")
-        if not _VERSION.fullmatch(self.version):
-            raise ValueError(f"version is {self.version!r}: it should be like 3.13 or 4.0.5")
+        if what := version_problem(self.version):
+            raise ValueError(f"version is {self.version!r}: {what}")
         if self.net_ticktime < 4:
             raise ValueError(f"net_ticktime is {self.net_ticktime}: at least 4 s is needed")
 
     def problems(self, stream: Queues) -> Sequence[tuple[str, str]]:
         """What can never be, in this version or at all."""
         found = list(driver(self.client).stream_problems(stream))
-        if stream.kind in (Kind.QUORUM, Kind.STREAM):
-            if stream.replicas > self.nodes:
-                what = f"{stream.replicas} replicas do not fit on {self.nodes} nodes"
-                found.append(("stream.replicas", f"{what}: at most {self.nodes}"))
-            if not stream.durable:
-                found.append(("stream.durable", f"a {stream.kind} queue is always durable"))
-        if stream.delivery_limit is not None and stream.kind is not Kind.QUORUM:
-            found.append(("stream.delivery_limit", f"a {stream.kind} queue counts no deliveries"))
-        if stream.single_active_consumer and stream.kind is Kind.STREAM:
-            why = "a stream chooses one consumer by its own protocol only, which is not spoken here"
-            found.append(("stream.single_active_consumer", why))
+        found += refusals.of_settings(self.settings)
+        found += refusals.of_queues(stream, self.nodes)
         if stream.kind is Kind.MIRRORED and self._release > 3:
             what = f"classic queues are not mirrored any more in {self.version}"
             found.append(("stream.kind", f"{what}: take quorum queues, or a version up to 3.13"))
-        if stream.kind is not Kind.MIRRORED:
-            found += [
-                (f"stream.policy.{key}", "only classic queues have mirrors: kind: mirrored")
-                for key in stream.policy
-                if key.startswith("ha-")
-            ]
         return found
 
     @property
     def _release(self) -> int:
-        return int(self.version.partition(".")[0])
+        return first_of(self.version)
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """What the driver says."""
         return driver(self.client).problems(producer, consumer)
+
+    def use_problems(self, stream: Queues, use: Use) -> Sequence[tuple[str, str]]:
+        """See spi.ChecksUse."""
+        return [*refusals.of_use(stream, use, self.client == "pika")]
+
+    def role_problem(self, role: str, stream: Queues) -> str:
+        """See spi.ChecksUse."""
+        alone = stream.kind is Kind.CLASSIC
+        alone |= stream.kind in (Kind.QUORUM, Kind.STREAM) and stream.replicas == 1
+        if not alone or role in ("leader", "member", "members"):
+            return ""
+        return f"there is no {role}: each queue has one copy, which is its leader"
 
     def members(self) -> Sequence[Member]:
         """See topology."""
@@ -124,7 +124,7 @@ class Rabbitmq:
 
     def ready(self, clients: Mapping[str, Address], timeout_s: float) -> str:
         """All nodes run, and every one sees all others."""
-        return admin.missing(clients, timeout_s)
+        return admin.missing(clients, timeout_s, self.version)
 
     def prepare(self, clients: Mapping[str, Address], stream: Queues, timeout_s: float) -> None:
         """Declare the queues, with their leaders spread over the nodes."""
@@ -194,4 +194,4 @@ class Rabbitmq:
     def caveats(self, stream: Queues, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RabbitMQ's documentation makes the guarantees depend on."""
         of_clients = driver(self.client).caveats(self._release, stream, producer, consumer)
-        return [*of_clients, *caveats(self.partition_handling, stream)]
+        return [*of_clients, *caveats(self._release, self.partition_handling, stream)]

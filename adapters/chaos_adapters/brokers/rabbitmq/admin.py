@@ -14,20 +14,25 @@ from chaos_adapters.brokers.rabbitmq.api import VHOST, Api
 from chaos_adapters.brokers.rabbitmq.stream import Queues
 from chaos_adapters.brokers.rabbitmq.tales import told
 from chaos_adapters.brokers.rabbitmq.topology import short_name
+from chaos_adapters.brokers.rabbitmq.versions import mismatch
 
 _ASK_S = 10.0
 _EVALUATE_S = 60.0
 """An Erlang machine is started for it."""
 
 
-def missing(clients: Mapping[str, Address], timeout_s: float) -> str:
-    """What the cluster still lacks: nodes that do not run, or do not know each other."""
+def missing(clients: Mapping[str, Address], timeout_s: float, version: str) -> str:
+    """What the cluster still lacks: nodes that do not run, or do not know each other. Raises
+    ClusterError when a node is not of `version`, which no waiting mends."""
     for name, address in clients.items():
         with closing(Api(name, address)) as api:
             try:
                 nodes = api.listed("nodes?columns=name,running,partitions", timeout_s)
+                running_version = (api.get("overview", timeout_s) or {}).get("rabbitmq_version", "")
             except ClusterError as error:
                 return f"{name} does not serve yet: {error}"
+        if what := mismatch(version, running_version):
+            raise ClusterError(f"{name} {what}")
         running = {short_name(node["name"]) for node in nodes if node["running"]}
         if absent := sorted(set(clients) - running):
             return f"{name} does not see {', '.join(absent)}"
@@ -43,13 +48,13 @@ def prepare(clients: Mapping[str, Address], stream: Queues, timeout_s: float) ->
     try:
         if stream.in_force:
             policy = {
-                "pattern": f"^{stream.name}\\.", "apply-to": "queues",
+                "pattern": f"^{re.escape(stream.name)}\\.", "apply-to": "queues",
                 "definition": stream.in_force,
             }  # fmt: skip
-            apis[0].put(f"policies/{VHOST}/{quote(stream.name)}", policy, _ASK_S)
+            apis[0].put(f"policies/{VHOST}/{quote(stream.name, safe='')}", policy, _ASK_S)
         for number, queue in enumerate(stream.names):
             body = {"durable": stream.durable, "arguments": stream.declared(number)}
-            apis[number % len(apis)].put(f"queues/{VHOST}/{quote(queue)}", body, _ASK_S)
+            apis[number % len(apis)].put(f"queues/{VHOST}/{quote(queue, safe='')}", body, _ASK_S)
         wait_until(
             lambda: all(_whole(api, clients, stream) for api in apis),
             f"all members of {stream.name} in sync", timeout_s, every_s=0.1,
@@ -78,7 +83,7 @@ def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
                 things = api.listed(f"{what}/{VHOST}?columns=name", _ASK_S)
                 found += len(things)
                 for thing in things:
-                    api.delete(f"{what}/{VHOST}/{quote(thing['name'])}", _ASK_S)
+                    api.delete(f"{what}/{VHOST}/{quote(thing['name'], safe='')}", _ASK_S)
             return not found
 
         wait_until(clean, "an empty cluster", timeout_s, every_s=0.2)

@@ -67,7 +67,7 @@ class Api:
             if kept and not isinstance(error, TimeoutError):
                 return self._ask(method, path, body, timeout_s)
             raise ClusterError(f"{self.node} does not answer: {error!r}") from error
-        if status == _GONE:
+        if status == _GONE and method != "PUT":  # to make what has no place is no success
             return None
         if status >= _CREATED:
             said = data.decode(errors="replace")

@@ -2,7 +2,8 @@
 
 Sources: RabbitMQ documentation, "Reliability Guide", "Consumer Acknowledgements and Publisher
 Confirms", "Classic Queue Mirroring" (sections on unsynchronised mirrors and on stopping nodes),
-"Quorum Queues", "Clustering and Network Partitions", "Streams".
+"Quorum Queues" (section on poison messages; release notes of 4.0), "Clustering and Network
+Partitions", "Streams", "Time-To-Live and Expiration", "Queue Length Limit".
 """
 
 from __future__ import annotations
@@ -12,14 +13,27 @@ from collections.abc import Iterator, Sequence
 from chaos.spi import Caveat
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
+_UNLIMITED = 3
+"""The last release without a limit of deliveries."""
+_DROPPING = {
+    "message-ttl": "messages are dropped when they are that old",
+    "expires": "a queue that nobody uses for that long is deleted with all it has",
+    "max-length": "what is more is dropped from the head of the queue",
+    "max-length-bytes": "what is more is dropped from the head of the queue",
+    "max-age": "what is older is dropped",
+}
 
-def caveats(partition_handling: str, stream: Queues) -> Sequence[Caveat]:
-    """All that hold whoever the clients are, most telling first."""
+
+def caveats(release: int, partition_handling: str, stream: Queues) -> Sequence[Caveat]:
+    """All that hold whoever the clients are, most telling first; `release` is the first number of
+    the version."""
     return [
         *_copies(stream),
         *_mirrors(stream),
         *_parted(partition_handling, stream),
         *_memory(stream),
+        *_dropped(stream),
+        *_come_again(release, stream),
     ]
 
 
@@ -34,6 +48,8 @@ def _mirrors(stream: Queues) -> Iterator[Caveat]:
     if stream.kind is not Kind.MIRRORED:
         return
     policy = stream.in_force
+    if policy["ha-mode"] == "exactly" and policy.get("ha-params") == 1:
+        yield Caveat("loss", "ha-params=1", "there is no second copy")
     if policy.get("ha-promote-on-failure", "always") != "when-synced":
         why = "a mirror that lacks messages may become leader"
         yield Caveat("loss", "ha-promote-on-failure=always", why)
@@ -60,3 +76,34 @@ def _parted(handling: str, stream: Queues) -> Iterator[Caveat]:
 def _memory(stream: Queues) -> Iterator[Caveat]:
     if stream.kind in (Kind.CLASSIC, Kind.MIRRORED) and not stream.durable:
         yield Caveat("loss", "durable=false", "the queue is gone when its node restarts")
+
+
+def _dropped(stream: Queues) -> Iterator[Caveat]:
+    """By policy or argument; a queue that refuses what is too much says so to the producer."""
+    refuses = str(_set(stream, "overflow") or "").startswith("reject-publish")
+    for key, why in _DROPPING.items():
+        by_length = key.startswith("max-length")
+        if by_length and refuses and stream.kind is not Kind.STREAM:
+            continue
+        if (value := _set(stream, key)) is not None:
+            yield Caveat("loss", f"{key}={value}", why)
+
+
+def _come_again(release: int, stream: Queues) -> Iterator[Caveat]:
+    """Without a dead-letter exchange, what came too often is gone."""
+    if stream.kind is not Kind.QUORUM or stream.delivery_limit is not None:
+        return
+    why = "a message that came again that often is dropped: write stream.delivery_limit"
+    limit = stream.policy.get("delivery-limit")
+    if _set(stream, "dead-letter-exchange") is None:
+        if limit is not None:
+            if not isinstance(limit, int) or limit >= 0:
+                yield Caveat("loss", f"delivery-limit={limit}", why)
+        elif release > _UNLIMITED:
+            yield Caveat("loss", "delivery_limit unset", f"20 is the limit from 4.0 on; {why}")
+
+
+def _set(stream: Queues, key: str) -> object:
+    """What is in force; an argument counts before a policy, which is why both are looked at."""
+    given = stream.declared(0).get(f"x-{key}")
+    return stream.policy.get(key) if given is None else given

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chaos.spi import Settings
 
 _MOST = 65_535
-"""What fits into the fields of basic.qos (AMQP) and of credit (streams)."""
+"""What fits into the fields of basic.qos and tune (AMQP), and of credit (streams)."""
 _MORE_THAN_NONE = ("window", "connect_timeout", "credit")
 
 
@@ -83,11 +84,23 @@ def _wrong(known: Mapping[str, object], key: str, value: object) -> str:
         return "should be a whole number"
     if not isinstance(value, int | float):
         return "should be a number"
+    if not math.isfinite(value):
+        return "should be a number of this world, not infinite"
     if value < 0 or (value == 0 and key in _MORE_THAN_NONE):
-        return "should be more than that"
-    if key in ("prefetch", "credit") and value > _MOST:
-        return f"should be at most {_MOST}"
+        return f"is {value}: should be {_least(key, default)}"
+    if value > (most := _at_most(key)):
+        return f"is {value}: should be at most {most:g}"
     return ""
+
+
+def _least(key: str, default: object) -> str:
+    if key not in _MORE_THAN_NONE:
+        return "at least 0"
+    return "at least 1" if isinstance(default, int) else "more than 0"
+
+
+def _at_most(key: str) -> float:
+    return _MOST if key in ("prefetch", "credit", "heartbeat") else math.inf
 
 
 def _kind(value: object) -> str:

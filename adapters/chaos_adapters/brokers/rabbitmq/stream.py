@@ -11,7 +11,7 @@ from pydantic import Field
 
 from chaos.spi import Settings
 
-_DEAD_LETTERS = "-dlt"
+DEAD_LETTERS = "-dlt"
 """What is behind the name of a stream in that of its dead-letter stream (load.consumers)."""
 
 
@@ -40,14 +40,16 @@ class Queues:
     delivery_limit: Annotated[int, Field(ge=1)] | None = None
     """How often a message of a quorum queue may be delivered again before the queue dead-letters
     it, at least once, into the one of the same number of the dead-letter stream (see `hand_back` of
-    consumers). Unset: it may come again for ever."""
+    consumers). Unset: it may come again for ever, up to 3.13; from 4.0 on it is dropped after 20
+    times."""
     single_active_consumer: bool = False
     """Whether a queue gives messages to one consumer only, as long as that one is there; the others
     wait for its end."""
     policy: Settings = field(default_factory=dict)
     """A policy for the queues, as RabbitMQ names its keys, such as `ha-mode`."""
     arguments: Settings = field(default_factory=dict)
-    """Arguments of the queues, as RabbitMQ names them."""
+    """Arguments of the queues, as RabbitMQ names them; not those that have a key of their own
+    here."""
     name: str = "chaos"
     """What the names of the queues begin with; each run adds its own number."""
 
@@ -76,11 +78,11 @@ class Queues:
             given["x-initial-cluster-size"] = self.replicas
         if self.single_active_consumer:
             given["x-single-active-consumer"] = True
-        if self.delivery_limit is not None and not self.name.endswith(_DEAD_LETTERS):
+        if self.delivery_limit is not None and not self.name.endswith(DEAD_LETTERS):
             given |= {
                 "x-delivery-limit": self.delivery_limit,
                 "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": f"{self.name}{_DEAD_LETTERS}.{number}",
+                "x-dead-letter-routing-key": f"{self.name}{DEAD_LETTERS}.{number}",
                 # At least once wants a queue that refuses what is too much.
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",

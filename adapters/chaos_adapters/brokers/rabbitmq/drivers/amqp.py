@@ -56,6 +56,9 @@ def _caveats(
     if not producer.confirms:
         why = "nobody tells the producer what the broker did not get"
         yield Caveat("loss", "confirms=false", why)
+    if not producer.mandatory:
+        why = "a message that no queue takes is confirmed all the same, and gone"
+        yield Caveat("loss", "mandatory=false", why)
     if consumer.auto_ack:
         why = "a message counts as done with once it was sent to a consumer, which may die"
         yield Caveat("loss", "auto_ack=true", why)

@@ -1,0 +1,158 @@
+"""What RabbitMQ would refuse, would silently not do, or what would go past the labels of a verdict.
+
+Sources: rabbitmq-server, rabbit_stream_queue.erl (`consume`), rabbit_mirror_queue_misc.erl
+(`validate_policy`); RabbitMQ documentation, "Classic Queue Mirroring", "Configuration".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from chaos.spi import Settings, Use
+from chaos_adapters.brokers.rabbitmq.stream import DEAD_LETTERS, Kind, Queues
+
+Problem = tuple[str, str]
+"""Path in the experiment, and what to do."""
+
+_KEY, _NAME = re.compile(r"[A-Za-z0-9_.-]+"), re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_LONGEST_NAME = 200
+"""AMQP has 255 bytes for a queue's name; the run adds its number, the queue its own."""
+_OTHERWISE = {
+    "cluster_partition_handling": "cluster.partition_handling",
+    "net_ticktime": "cluster.net_ticktime",
+    "default_policies.": "stream.policy",
+    "definitions.": "stream.policy",
+    "load_definitions": "stream.policy",
+}
+"""What begins so has a key of its own in the experiment, from which labels are drawn."""
+_OURS = (
+    "listeners.", "num_acceptors.", "management.tcp.", "management.ssl.", "management.listener.",
+    "management.path_prefix", "management.disable_stats", "stream.listeners.", "stream.advertised_",
+    "loopback_users", "cluster_formation.", "collect_statistics_interval", "default_user",
+    "default_pass", "default_vhost",
+)  # fmt: skip
+_OURS_ALONE = ("log.console", "log.file")
+_ARGUMENTS = {
+    "x-queue-type": "stream.kind",
+    "x-quorum-initial-group-size": "stream.replicas",
+    "x-initial-cluster-size": "stream.replicas",
+    "x-single-active-consumer": "stream.single_active_consumer",
+    "x-delivery-limit": "stream.delivery_limit",
+}
+_DEAD_LETTERED = ("delivery-limit", "dead-letter-exchange", "dead-letter-routing-key",
+                  "dead-letter-strategy", "overflow")  # fmt: skip
+_MIRRORING = {
+    "ha-mode": ("all", "exactly"),
+    "ha-sync-mode": ("manual", "automatic"),
+    "ha-promote-on-failure": ("always", "when-synced"),
+    "ha-promote-on-shutdown": ("always", "when-synced"),
+    "ha-params": (),
+    "ha-sync-batch-size": (),
+}
+"""The keys of mirrors, and what their values may be where they are words."""
+
+
+def of_settings(settings: Settings) -> Iterator[Problem]:
+    """Those of `rabbitmq.conf` that this adapter writes itself, or that are more than a line."""
+    for key, value in settings.items():
+        if not _KEY.fullmatch(key):
+            yield "cluster.settings", f"{key!r} is no key of rabbitmq.conf"
+        elif other := next((_OTHERWISE[each] for each in _OTHERWISE if key.startswith(each)), ""):
+            yield "cluster.settings", f"{key} goes past the caveats: write {other} instead"
+        elif key in _OURS_ALONE or key.startswith(_OURS):
+            yield "cluster.settings", f"{key} is set by mqchaos, which depends on it: leave it out"
+        elif isinstance(value, str) and not value.isprintable():
+            yield "cluster.settings", f"{key} should be one line, not {value!r}"
+
+
+def of_queues(stream: Queues, nodes: int) -> Iterator[Problem]:
+    """What can never be, whatever the version."""
+    yield from _name(stream.name)
+    yield from _copies(stream, nodes)
+    if stream.delivery_limit is not None and stream.kind is not Kind.QUORUM:
+        yield "stream.delivery_limit", f"a {stream.kind} queue counts no deliveries"
+    if stream.single_active_consumer and stream.kind is Kind.STREAM:
+        why = "a stream chooses one consumer by its own protocol only, which is not spoken here"
+        yield "stream.single_active_consumer", why
+    yield from _owned(stream)
+    yield from _mirroring(stream, nodes)
+
+
+def of_use(stream: Queues, use: Use, amqp: bool) -> Iterator[Problem]:
+    """Clients that such queues refuse, or that the questions of a verdict do not fit; `amqp`: they
+    speak that, and not the stream protocol."""
+    consumer = use.consumer
+    if use.hands_back and consumer.get("auto_ack") is True:
+        what = "nothing can be handed back that was done with when it was sent: leave one out"
+        yield "load.consumers.settings.auto_ack", what
+    if stream.kind is not Kind.STREAM:
+        return
+    if use.consumers > 1:
+        what = "each consumer of a stream gets all of it, which would count as delivered twice"
+        yield "load.consumers.count", f"{what}: write 1"
+    if amqp and consumer.get("auto_ack") is True:
+        yield "load.consumers.settings.auto_ack", "a stream wants acknowledgements: leave it out"
+    if amqp and consumer.get("prefetch") == 0:
+        what = "a stream sends nothing without a limit: write 1 to 65535"
+        yield "load.consumers.settings.prefetch", what
+
+
+def _name(name: str) -> Iterator[Problem]:
+    path = "stream.name"
+    if not _NAME.fullmatch(name):
+        what = "should be letters, digits, `-`, `_` and `.`, and not begin with `.`"
+        yield path, f"{what}; it is {name[:40]!r}"
+    elif len(name) > _LONGEST_NAME:
+        yield path, f"has {len(name)} letters: at most {_LONGEST_NAME} are possible"
+    elif name.startswith("amq."):
+        yield path, "names that begin with `amq.` are RabbitMQ's own: take another one"
+    elif name.endswith(DEAD_LETTERS):
+        yield path, f"names that end in `{DEAD_LETTERS}` are of dead letters: take another one"
+
+
+def _copies(stream: Queues, nodes: int) -> Iterator[Problem]:
+    if stream.kind in (Kind.QUORUM, Kind.STREAM):
+        if stream.replicas > nodes:
+            what = f"{stream.replicas} replicas do not fit on {nodes} nodes"
+            yield "stream.replicas", f"{what}: at most {nodes}"
+        if not stream.durable:
+            yield "stream.durable", f"a {stream.kind} queue is always durable"
+    elif stream.replicas != Queues.replicas:
+        how = "has one copy"
+        if stream.kind is Kind.MIRRORED:
+            how = "has as many copies as policy.ha-params says"
+        yield "stream.replicas", f"a {stream.kind} queue {how}: leave it out"
+
+
+def _owned(stream: Queues) -> Iterator[Problem]:
+    for key in stream.arguments:
+        if other := _ARGUMENTS.get(key):
+            path = f"stream.arguments.{key}"
+            yield path, f"goes past the checks of this experiment: write {other} instead"
+        elif stream.delivery_limit is not None and key.removeprefix("x-") in _DEAD_LETTERED:
+            yield f"stream.arguments.{key}", "is set for stream.delivery_limit: leave one out"
+    for key in stream.policy:
+        if stream.delivery_limit is not None and key in _DEAD_LETTERED:
+            yield f"stream.policy.{key}", "is set for stream.delivery_limit: leave one out"
+
+
+def _mirroring(stream: Queues, nodes: int) -> Iterator[Problem]:
+    for key, value in stream.policy.items():
+        if not key.startswith("ha-"):
+            continue
+        path, words = f"stream.policy.{key}", _MIRRORING.get(key)
+        if stream.kind is not Kind.MIRRORED:
+            yield path, "only classic queues have mirrors: kind: mirrored"
+        elif words is None:
+            yield path, f"there is no such key; there are {', '.join(_MIRRORING)}"
+        elif words and value not in words:
+            yield path, f"should be one of {', '.join(words)}, not {value!r}"
+    if stream.kind is not Kind.MIRRORED:
+        return
+    mode, given = stream.in_force["ha-mode"], stream.policy.get("ha-params")
+    path = "stream.policy.ha-params"
+    if mode == "exactly" and (type(given) is not int or not 1 <= given <= nodes):
+        yield path, f"with `ha-mode: exactly` it should be how many copies there are, 1 to {nodes}"
+    elif mode == "all" and given is not None:
+        yield path, "does nothing with `ha-mode: all`: leave it out"

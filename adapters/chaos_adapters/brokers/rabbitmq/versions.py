@@ -1,0 +1,53 @@
+"""Which versions there are, and whether nodes have the one that the experiment says.
+
+Refusals and caveats go by what the experiment says, and an image may be somebody's own
+(`CHAOS_RABBITMQ_IMAGE`).
+"""
+
+from __future__ import annotations
+
+import re
+
+DEFAULT = "3.13"
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*(?:-management)?")
+_OLD, _NEW = 3, 4
+_OLD_MINORS = range(10, 14)
+
+
+def version_problem(version: str) -> str:
+    """What is wrong with it; empty: nothing."""
+    found = _VERSION.fullmatch(version)
+    if not found:
+        return "it should be like 3.13 or 4.0.5"
+    if not _known(int(found[1]), int(found[2])):
+        return "3.10 to 3.13 and 4.x are known, take one of these"
+    return ""
+
+
+def first_of(version: str) -> int:
+    """The number that most of what is promised depends on: 3 or 4."""
+    return int(version.partition(".")[0])
+
+
+def mismatch(said: str, running: str) -> str:
+    """What to do when nodes are not of the version that the experiment says; empty: they are.
+
+    Where it says nothing, all versions with the promises of the default will do.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", running)
+    if not numbers:
+        return ""
+    first, second = int(numbers[1]), int(numbers[2])
+    if not _known(first, second):
+        return f"runs RabbitMQ {running}, and only 3.10 to 3.13 and 4.x are known: take another one"
+    wanted = said.removesuffix("-management")
+    same = f"{running}.".startswith(f"{wanted}.") or running.startswith(f"{wanted}-")
+    if same or (said == DEFAULT and first == first_of(DEFAULT)):
+        return ""
+    plain = re.match(r"[\d.]+", running)
+    write = plain[0] if plain else running
+    return f"runs RabbitMQ {running}, the experiment says {said}: write `version: '{write}'`"
+
+
+def _known(first: int, second: int) -> bool:
+    return first == _NEW or (first == _OLD and second in _OLD_MINORS)

@@ -1,0 +1,215 @@
+"""What of RabbitMQ's settings is refused at validation, and what is labelled."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from chaos.errors import ClusterError
+from chaos.experiment import Consumers
+from chaos.experiment.checks import Scene, target_flaws, use_flaws
+from chaos.experiment.records import Load, Producers
+from chaos.spi import Address
+from chaos_adapters.brokers.rabbitmq import Rabbitmq, admin
+from chaos_adapters.brokers.rabbitmq.api import Api
+from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
+from chaos_adapters.brokers.rabbitmq.topology import MANAGEMENT
+from chaos_adapters.brokers.rabbitmq.versions import mismatch
+from chaos_adapters.faults.process_kill import Kill
+
+STREAM = Queues(kind=Kind.STREAM)
+
+
+@pytest.mark.parametrize(("settings", "what"), [
+    ({"cluster_partition_handling": "ignore"}, "write cluster.partition_handling"),
+    ({"cluster_partition_handling.pause_if_all_down.recover": "ignore"}, "cluster.partition_h"),
+    ({"listeners.tcp.1": 1}, "leave it out"), ({"log.console": False}, "leave it out"),
+    ({"default_policies.operator.a.message_ttl": 1}, "write stream.policy"),
+    ({"channel_max": "9\nloopback_users.guest = true"}, "one line"), ({"x y": 1}, "no key"),
+])  # fmt: skip
+def test_settings_that_go_past_the_labels_are_refused(settings: dict[str, Any], what: str) -> None:
+    """The file that is written must be the one that the labels are drawn from."""
+    ((path, said),) = Rabbitmq(settings=settings).problems(Queues())
+    assert path == "cluster.settings"
+    assert what in said
+
+
+def test_other_settings_pass() -> None:
+    fine: Any = {"vm_memory_high_watermark.relative": 0.5, "log.console.level": "debug"}
+    assert not Rabbitmq(settings=fine).problems(Queues(arguments={"x-max-length": 3}))
+
+
+MIRRORED = {"ha-mode": "exactly", "ha-params": 2}
+
+
+@pytest.mark.parametrize(("stream", "path"), [
+    (Queues(arguments={"x-queue-type": "classic"}), "stream.arguments.x-queue-type"),
+    (Queues(arguments={"x-delivery-limit": 1}), "stream.arguments.x-delivery-limit"),
+    (Queues(delivery_limit=1, policy={"overflow": "drop-head"}), "stream.policy.overflow"),
+    (Queues(delivery_limit=1, arguments={"x-overflow": "drop-head"}),
+     "stream.arguments.x-overflow"),
+    (Queues(kind=Kind.CLASSIC, replicas=9), "stream.replicas"),
+    (Queues(kind=Kind.MIRRORED, replicas=9), "stream.replicas"),
+    (Queues(replicas=4), "stream.replicas"),
+    (Queues(kind=Kind.MIRRORED, policy={"ha-mode": "foo"}), "stream.policy.ha-mode"),
+    (Queues(kind=Kind.MIRRORED, policy={"ha-mode": "exactly"}), "stream.policy.ha-params"),
+    (Queues(kind=Kind.MIRRORED, policy={**MIRRORED, "ha-params": -1}), "stream.policy.ha-params"),
+    (Queues(kind=Kind.MIRRORED, policy={**MIRRORED, "ha-params": 4}), "stream.policy.ha-params"),
+    (Queues(kind=Kind.MIRRORED, policy={"ha-params": 2}), "stream.policy.ha-params"),
+    (Queues(kind=Kind.MIRRORED, policy={"ha-promot-on-failure": "always"}),
+     "stream.policy.ha-promot-on-failure"),
+    (Queues(kind=Kind.MIRRORED, policy={"ha-promote-on-failure": "never"}),
+     "stream.policy.ha-promote-on-failure"),
+    *((Queues(name=name), "stream.name")
+      for name in ("", "a/b", "a(b", "amq.foo", "x" * 400, "a-dlt", ".a")),
+])  # fmt: skip
+def test_what_can_never_be_is_refused_at_its_place(stream: Queues, path: str) -> None:
+    assert [where for where, _ in Rabbitmq().problems(stream)] == [path]
+
+
+def test_mirrors_on_some_nodes_pass() -> None:
+    assert not Rabbitmq().problems(Queues(kind=Kind.MIRRORED, policy={**MIRRORED}))
+    assert not Rabbitmq().problems(Queues(name="a.b-c_1"))
+
+
+@pytest.mark.parametrize(("client", "stream", "consumers", "paths"), [
+    ("pika", STREAM, Consumers(count=2), ["count"]),
+    ("rstream", STREAM, Consumers(count=2), ["count"]),
+    ("pika", STREAM, Consumers(count=1, settings={"auto_ack": True}), ["settings.auto_ack"]),
+    ("pika", STREAM, Consumers(count=1, settings={"prefetch": 0}), ["settings.prefetch"]),
+    ("pika", Queues(delivery_limit=1), Consumers(hand_back=True, settings={"auto_ack": True}),
+     ["settings.auto_ack"]),
+    ("pika", STREAM, Consumers(count=1), []),
+    ("pika", Queues(), Consumers(count=2, settings={"auto_ack": True, "prefetch": 0}), []),
+])  # fmt: skip
+def test_consumers_that_do_not_go_with_the_queues_are_refused(
+    client: Any, stream: Queues, consumers: Consumers, paths: list[str]
+) -> None:
+    """A stream gives all of it to each, wants acknowledgements and a limit."""
+    found = use_flaws(Rabbitmq(client=client), stream, Load(Producers(), consumers))
+    assert [".".join(map(str, flaw.path)) for flaw in found] == [
+        f"load.consumers.{path}" for path in paths
+    ]
+
+
+@pytest.mark.parametrize(("stream", "target", "there"), [
+    (Queues(kind=Kind.CLASSIC), "mirror(0)", False), (Queues(kind=Kind.CLASSIC), "leader(0)", True),
+    (Queues(replicas=1), "followers(0)", False), (Queues(), "followers(0)", True),
+])  # fmt: skip
+def test_a_role_that_nobody_can_have_is_no_target(stream: Queues, target: str, there: bool) -> None:
+    scene = Scene(Rabbitmq, Rabbitmq(), stream)
+    assert (not list(target_flaws(Kill, {"target": target}, scene))) is there
+
+
+@pytest.mark.parametrize(("settings", "bound"), [
+    ({"prefetch": -1}, "at least 0"), ({"prefetch": 65_536}, "at most 65535"),
+    ({"connect_timeout": 0.0}, "more than 0"), ({"reconnect_pause": float("inf")}, "infinite"),
+])  # fmt: skip
+def test_a_number_out_of_bounds_is_refused_with_the_bound(
+    settings: dict[str, Any], bound: str
+) -> None:
+    ((_, what),) = Rabbitmq().client_problems({}, settings)
+    assert bound in what
+
+
+def _labels(stream: Queues, version: str = "3.13", **producer: Any) -> list[str]:
+    broker = Rabbitmq(version=version)
+    return [caveat.setting for caveat in broker.caveats(stream, producer, {})]
+
+
+ALL_SAFE = {"ha-sync-mode": "automatic", "ha-promote-on-failure": "when-synced"}
+
+
+@pytest.mark.parametrize(("stream", "labels"), [
+    (Queues(), []),
+    (Queues(policy={"message-ttl": 100, "max-length": 5}), ["message-ttl=100", "max-length=5"]),
+    (Queues(arguments={"x-max-length": 3}), ["max-length=3"]),
+    (Queues(arguments={"x-max-length": 3, "x-overflow": "reject-publish"}), []),
+    (Queues(policy={"overflow": "reject-publish"}, arguments={
+        "x-max-length": 3, "x-overflow": "drop-head"}), ["max-length=3"]),
+    (Queues(delivery_limit=2, policy={"max-length": 3}), []),
+    (Queues(arguments={"x-expires": 9}), ["expires=9"]),
+    (Queues(kind=Kind.STREAM, queues=1, policy={"max-age": "1h"}), ["max-age=1h"]),
+    (Queues(policy={"delivery-limit": 3}), ["delivery-limit=3"]),
+    (Queues(kind=Kind.MIRRORED, policy={**ALL_SAFE, "ha-mode": "exactly", "ha-params": 1}),
+     ["ha-params=1"]),
+    (Queues(kind=Kind.MIRRORED, policy=ALL_SAFE), []),
+])  # fmt: skip
+def test_what_drops_messages_is_labelled(stream: Queues, labels: list[str]) -> None:
+    """Whether by policy or argument; what is refused is no loss."""
+    assert _labels(stream) == labels
+
+
+def test_messages_that_no_queue_takes_are_labelled() -> None:
+    assert _labels(Queues(), mandatory=False) == ["mandatory=false"]
+
+
+def test_the_limit_of_deliveries_of_4_0_is_labelled() -> None:
+    """Twenty times, and nowhere to go; with a limit of its own a queue dead-letters."""
+    assert _labels(Queues(), "4.0.5") == ["delivery_limit unset"]
+    assert not _labels(Queues(delivery_limit=3), "4.0.5")
+    assert not _labels(Queues(), "3.13")
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.9.29", "3.14", "99.9", "latest"])
+def test_versions_that_nobody_knows_are_refused(version: str) -> None:
+    with pytest.raises(ValueError, match="version is"):
+        Rabbitmq(version=version)
+
+
+@pytest.mark.parametrize(("said", "running", "fine"), [
+    ("3.13", "3.13.7", True), ("3.13", "3.10.8", True), ("3.13", "4.0.5", False),
+    ("3.13", "3.8.1", False), ("3.12", "3.10.8", False), ("4.1", "4.1.0", True),
+    ("4.1", "4.10.0", False), ("4.0.5-management", "4.0.5", True), ("4.0", "4.0.0-rc.1", True),
+    ("3.12.1", "3.12.14", False), ("3.13", "", True),
+])  # fmt: skip
+def test_nodes_are_of_the_version_that_is_said(said: str, running: str, fine: bool) -> None:
+    """Where none is, all that have the promises of the default pass."""
+    assert (not mismatch(said, running)) is fine
+
+
+class _Node(BaseHTTPRequestHandler):
+    """A node of 4.0.5, which knows no place to put things."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        known = {
+            "/api/overview": b'{"rabbitmq_version": "4.0.5"}',
+            "/api/nodes?columns=name,running,partitions":
+                b'[{"name": "rabbit@rabbitmq-1", "running": true, "partitions": []}]',
+        }  # fmt: skip
+        self.answer(200, known[self.path])
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(404, b"{}")
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Says nothing."""
+
+
+def test_a_node_of_another_version_and_a_put_into_nowhere_are_told() -> None:
+    """Neither is waited for, nor taken for success."""
+    with HTTPServer(("127.0.0.1", 0), _Node) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        at = Address("127.0.0.1", 1, ((MANAGEMENT, server.server_port),))
+        api = Api("rabbitmq-1", at)
+        try:
+            with pytest.raises(ClusterError, match=r"write `version: '4\.0\.5'`"):
+                admin.missing({"rabbitmq-1": at}, 2, "3.13")
+            assert admin.missing({"rabbitmq-1": at}, 2, "4.0") == ""
+            with pytest.raises(ClusterError, match="answers 404 to PUT"):
+                api.put("queues/a/b/c", {}, 2)
+        finally:
+            api.close()
+            server.shutdown()
