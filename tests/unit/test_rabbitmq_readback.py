@@ -93,6 +93,9 @@ class _Broker:
         assert not self.left  # what goes back is told when it likes
         if api.node == "rabbitmq-1":
             raise ClusterError("does not answer")
+        return {} if self.streaming else self.told
+
+    def counts(self, clients: object, streams: Sequence[str]) -> Mapping[int, int]:
         return self.told
 
     def gone(self, api: Any, stream: Queues, timeout_s: float) -> frozenset[int]:
@@ -109,6 +112,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[Parti
         monkeypatch.setattr(reading, "time", broker)
         monkeypatch.setattr(reading, "RabbitConsumer", broker.reader)
         monkeypatch.setattr(reading, "held", broker.held)
+        monkeypatch.setattr(reading, "counts", broker.counts)
         monkeypatch.setattr(reading, "gone", broker.gone)
         stream = Queues(kind=kind, queues=len(broker.there))
         came = list(reading.read_back(_CLIENTS, stream, 120.0))

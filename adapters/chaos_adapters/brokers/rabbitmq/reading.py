@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries, PartitionEnd
+from chaos_adapters.brokers.rabbitmq.admin import counts
 from chaos_adapters.brokers.rabbitmq.api import Api
 from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer
 from chaos_adapters.brokers.rabbitmq.settings import Consuming
@@ -99,6 +100,8 @@ def _count(
 
 def _holding(clients: Mapping[str, Address], stream: Queues) -> Mapping[int, int]:
     """How much each queue holds, by number: the most that a node says."""
+    if stream.keeps:
+        return counts(clients, stream.names)
     found: dict[int, int] = {}
     for node, address in clients.items():
         with closing(Api(node, address)) as api, suppress(ClusterError):
