@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +189,54 @@ def test_an_act_of_a_dead_tool_does_not_come_after_the_heal(
             act.wait(10)
 
 
-def acting(command: str, about: dict[str, Any]) -> subprocess.Popen[bytes]:
+def acting(
+    command: str, about: dict[str, Any], code: str = "print(flush=True); input()"
+) -> subprocess.Popen[bytes]:
     """A process that looks as if it did so; the kernel tells its arguments once it runs."""
-    code = "print(flush=True); input()"
     argv = [sys.executable, "-c", code, "-m", orphans.work.__name__, command, json.dumps(about)]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout
-    process.stdout.readline()
+    process.stdout.read(1)
     return process
+
+
+@pytest.mark.parametrize(("drift", "stuck"), [(0.0, "write_offset"), (0.5, "os.setsid")])
+def test_a_clock_is_right_after_the_heal_whenever_the_tool_died(
+    drift: float, stuck: str, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is still about to be set, too, and one that drifts whose holder did not yet write
+    down who it is."""
+    monkeypatch.setattr(orphans, "PROC", Path("/proc"))
+    monkeypatch.setattr(clocks, "RUN", kernel)
+    node = f"kafka-{os.getpid()}"
+    (kernel / node).write_text(clocks.offset_text(5).ljust(32))
+    about = {"directory": str(kernel), "node": node, "offset_s": 5.0, "drift": drift}
+    code = (
+        "import os, signal; from chaos_adapters.runtimes.work import clocks; "
+        f"clocks.{stuck} = lambda *_: os.write(1, b'.') and signal.pause(); "
+        f"clocks.set_clock(**{about})"
+    )
+    act = acting("set_clock", about, code)
+    try:
+        clocks.right_clock(str(kernel), node)
+        act.communicate(timeout=10)  # until the last one has ended that could print
+        assert (kernel / node).read_text().strip() == "+0.000000"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(act.pid, signal.SIGKILL)
+
+
+def test_what_forks_while_it_is_ended_is_ended_too(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is looked for once is not there yet, or no more."""
+    first, second = (acting("fill", {"device": f"{kernel}"}) for _ in range(2))
+    found = [[Path("/proc", str(first.pid))], [Path("/proc", str(second.pid))], []]
+    monkeypatch.setattr(orphans, "_acts", lambda thing: found.pop(0))
+    orphans.end_acts("x")
+    assert first.wait(10) == second.wait(10) == -signal.SIGKILL
 
 
 def group_of_memory(kernel: Path, version: int) -> Path:
