@@ -135,6 +135,14 @@ def test_a_disk_that_still_takes_writes_is_not_full(cluster: FakeMesh) -> None:
     assert fault.in_effect(cluster, injection).presence is PARTIAL
 
 
+@pytest.mark.parametrize("files", ["/etc/*", "../../disks/*.img", "a/../../b", "a**b", "."])
+def test_a_pattern_that_leads_out_of_the_disk_is_refused(files: str) -> None:
+    """Images of all nodes are near; and what no file is found by, at validation."""
+    with pytest.raises(ValueError, match="no pattern below the data directory"):
+        Corrupt("one", files)
+    assert Corrupt("one", "kafka/**/*-0/*.log").files
+
+
 def test_bytes_that_are_the_same_afterwards_were_not_flipped(cluster: FakeMesh) -> None:
     """By the hashes of each file."""
     cluster.disks["fake-1"].deaf.add("corrupt")

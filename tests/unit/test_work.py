@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,24 @@ def test_flipped_bytes_are_drawn_by_the_seed_and_no_others(tmp_path: Path) -> No
     after = path.read_bytes()
     assert [i for i in range(200) if after[i] != i] == [3, 77]
     assert after[3] == 3 ^ 0xFF
+
+
+def test_only_files_of_the_disk_are_corrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No link leads to others."""
+    disk, outside = tmp_path / "disk", tmp_path / "outside"
+    for directory in (disk / "a", outside):
+        directory.mkdir(parents=True)
+        (directory / "0.log").write_bytes(bytes(9))
+    (disk / "link").symlink_to(outside)
+    (disk / "a" / "1.log").symlink_to("0.log")
+    monkeypatch.setattr(space, "is_free", lambda device: True)
+    monkeypatch.setattr(space, "mounted", lambda device: nullcontext(disk))
+    done = space.corrupt(DEVICE, ["*/*.log", "../outside/*"], 0.2, 1)
+    assert [each["file"] for each in done] == ["a/0.log"]
+    assert done[0]["before"] != done[0]["after"]
+    assert (outside / "0.log").read_bytes() == bytes(9)
 
 
 def test_nobody_who_stayed_behind_fails_nothing(kernel: Path) -> None:

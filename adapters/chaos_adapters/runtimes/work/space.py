@@ -94,7 +94,8 @@ def corrupt(device: str, patterns: Sequence[str], share: float, seed: int) -> li
     done: list[dict[str, Any]] = []
     with mounted(device) as top:
         for path in sorted({path for pattern in patterns for path in top.glob(pattern)}):
-            size = path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+            ours = path.resolve().is_relative_to(top.resolve())  # a link may lead anywhere
+            size = path.stat().st_size if ours and path.is_file() and not path.is_symlink() else 0
             if size:
                 before = _hash(path)
                 count = min(size, max(1, int(size * share)))
