@@ -126,6 +126,24 @@ def test_a_power_loss_that_kept_everything_is_none(cluster: FakeMesh) -> None:
     assert cluster.left_on == []
 
 
+def test_a_power_loss_that_the_others_are_told_of_is_none(cluster: FakeMesh) -> None:
+    """A machine without power closes no connection: every way has its packet rule, and none of the
+    packets that would close one got through."""
+    fault = PowerLoss("fake-1")
+    injection = on(cluster, fault)
+    effect = fault.in_effect(cluster, injection)
+    assert effect.presence is FULL
+    assert effect.figures["closings dropped"] == 3 * len(injection.data["ways"])
+    cluster.packets.deaf = True
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    cluster.packets.deaf = False
+    rules = cluster.packets.tables[injection.data["name"]]
+    rules.popitem()
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    cluster.packets.tables.clear()
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+
+
 def test_a_disk_that_still_takes_writes_is_not_full(cluster: FakeMesh) -> None:
     """Whatever statvfs says."""
     fault = Fill("fake-1")
