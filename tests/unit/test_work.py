@@ -269,6 +269,9 @@ def group_of_memory(kernel: Path, version: int) -> Path:
         limit, kills = ("memory.limit_in_bytes", "memory.oom_control")
     (group / limit).write_text("9223372036854771712\n" if version == 1 else "max\n")
     (group / kills).write_text("under_oom 0\noom_kill 3\n")
+    swap, usual = ("memory.swappiness", "60\n") if version == 1 else ("memory.swap.max", "max\n")
+    (group / swap).write_text(usual)
+    (group.parent / swap).write_text(usual)
     return group
 
 
@@ -292,6 +295,33 @@ def test_memory_is_limited_read_and_given_back(kernel: Path, version: int) -> No
     memory.lift_memory_limit("c" * 64)
     with pytest.raises(SystemExit, match="does not run"):
         memory.use_up_memory("c" * 64)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_broker_that_is_to_be_killed_may_not_swap(
+    kernel: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With swap the kernel makes room by that. It may again after the heal, also where the tool
+    died before the limit; a kernel without swap is left alone."""
+    if version == 2:
+        shutil.rmtree(kernel / "cgroup")
+    group = group_of_memory(kernel, version)
+    swap = group / ("memory.swappiness" if version == 1 else "memory.swap.max")
+    usual, seen = swap.read_text().strip(), []
+
+    def squeezed(files: Any) -> None:
+        seen.append(swap.read_text())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "_squeeze", squeezed)
+    with pytest.raises(KeyboardInterrupt):
+        memory.use_up_memory(BROKER)
+    assert seen == ["0"]
+    memory.lift_memory_limit(BROKER)
+    assert swap.read_text() == usual
+    swap.unlink()
+    memory.lift_memory_limit(BROKER)
+    assert not swap.exists()
 
 
 def test_a_limit_that_is_refused_is_set_to_what_is_used_by_then(kernel: Path) -> None:
