@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -147,14 +148,40 @@ def test_a_broker_that_does_not_run_has_no_group_to_write_in(kernel: Path) -> No
         groups.join("blkio", "c" * 64)
 
 
-def test_flipped_bytes_are_drawn_by_the_seed_and_no_others(tmp_path: Path) -> None:
-    """Each chosen byte is another one afterwards, and the rest is as before."""
-    path = tmp_path / "0.log"
-    path.write_bytes(bytes(range(200)))
-    space._flip(path, [3, 77])
-    after = path.read_bytes()
-    assert [i for i in range(200) if after[i] != i] == [3, 77]
-    assert after[3] == 3 ^ 0xFF
+@pytest.mark.parametrize("count", [1, 200, 150_000, 200_000])
+def test_flipped_bytes_are_drawn_by_the_seed_and_no_others(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many, other ones with another seed, and the rest is as before; by few system calls, as a
+    command has to be done in time."""
+    path, before, writes, write = tmp_path / "0.log", bytes(range(200)) * 1000, [0], os.pwrite
+
+    def counted(*arguments: Any) -> int:
+        writes[0] += 1
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    found = []
+    for seed in (1, 1, 2):
+        path.write_bytes(before)
+        space._flip(path, len(before), count, random.Random(seed))
+        after = path.read_bytes()
+        found.append([i for i in range(len(before)) if after[i] != before[i]])
+        assert len(found[-1]) == count
+        assert all(after[i] == before[i] ^ 0xFF for i in found[-1])
+    assert found[0] == found[1]
+    assert found[0] != found[2] or count == len(before)
+    assert writes[0] <= 3 * 4
+
+
+def test_any_part_of_a_file_may_be_the_one_that_is_flipped(tmp_path: Path) -> None:
+    """Not only the first piece or the last one, where few bytes of a large file are."""
+    path, size, parts = tmp_path / "0.log", 4 * space._PIECE, set()
+    for seed in range(40):
+        path.write_bytes(bytes(size))
+        space._flip(path, size, 1, random.Random(seed))
+        parts.add(path.read_bytes().index(0xFF) // space._PIECE)
+    assert parts == {0, 1, 2, 3}
 
 
 def test_only_files_of_the_disk_are_corrupted(
