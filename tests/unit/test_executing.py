@@ -79,6 +79,16 @@ def test_a_program_that_fails_or_hangs_is_told() -> None:
         ran(Container(), "sleep", "60", timeout_s=0.2)
 
 
+def test_more_input_than_linux_takes_is_told_with_its_size() -> None:
+    """Bytes, not characters; whoever runs nothing has not run the program by halves."""
+    most = 120 << 10
+    assert len(ran(Container(), "cat", stdin="x" * most)) == most
+    container = Container()
+    with pytest.raises(ClusterError, match=rf"^cat in c: {most + 2} bytes to read, .* {most} only"):
+        ran(container, "cat", stdin="x" * most + "é")
+    assert container.runs == 0
+
+
 @pytest.mark.parametrize("signal", [9, 15])
 def test_a_program_that_somebody_kills_is_not_late(signal: int) -> None:
     """Whoever reads of a deadline looks for what is slow. After it the same code tells of that:

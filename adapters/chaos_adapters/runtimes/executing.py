@@ -28,6 +28,8 @@ _RUN = (
     "exit $code"
 )
 _TIMES = 5
+_MOST_STDIN = 120 << 10
+"""Bytes: it is one environment variable, and Linux takes 128 KiB of each (MAX_ARG_STRLEN)."""
 
 _OWN = secrets.token_hex(4)
 _MOST_KEPT = 64
@@ -41,11 +43,13 @@ def run_in(
     """Run a program once, with `stdin` to read, and return its standard output; `what` names it in
     errors. The container's image needs sh, cat and timeout.
 
-    Raises ClusterError with its standard error when it fails or somebody kills it, and
-    DeadlineExceeded when it does not end in time: it is killed in the container then, as the SDK
-    could only stop listening to it.
+    Raises ClusterError with its standard error when it fails or somebody kills it, or when `stdin`
+    is above 120 KiB, and DeadlineExceeded when it does not end in time: it is killed in the
+    container then, as the SDK could only stop listening to it.
     """
     what = what or f"{argv[0]} in {container.name}"
+    if (size := len(stdin.encode())) > _MOST_STDIN:
+        raise ClusterError(f"{what}: {size} bytes to read, but it can be given {_MOST_STDIN} only")
     environment = {
         _WITHIN: f"{timeout_s:g}",
         _KEPT: f"/tmp/mqchaos-{os.getpid()}-{_OWN}-{next(_numbers) % _MOST_KEPT}",  # noqa: S108 - no name that others know
