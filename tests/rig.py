@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -593,23 +594,27 @@ class FakeDisk:
 
 @dataclass
 class FakeClocks:
-    """spi.Clocks; `deaf` ones cannot be set."""
+    """spi.Clocks; `deaf` ones cannot be set, a `steady` one does not drift."""
 
     trouble: Trouble
     skews: dict[str, Skew] = field(default_factory=dict)
     acts: list[str] = field(default_factory=list)
     deaf: bool = False
+    steady: bool = False
+    since: float = 0.0
+    now: Callable[[], float] = time.monotonic
 
     def set(self, node: str, skew: Skew) -> None:
         self.trouble(f"before setting the clock of {node}")
         self.acts.append("set")
         if not self.deaf:
-            self.skews[node] = skew
+            self.skews[node], self.since = skew, self.now()
         self.trouble(f"after setting the clock of {node}")
 
     def read(self, node: str) -> float:
         self.trouble(f"looking at the clock of {node}")
-        return self.skews.get(node, Skew()).offset_s
+        skew = self.skews.get(node, Skew())
+        return skew.offset_s + (0.0 if self.steady else skew.drift * (self.now() - self.since))
 
 
 @dataclass

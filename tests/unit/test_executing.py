@@ -77,3 +77,24 @@ def test_a_program_that_fails_or_hangs_is_told() -> None:
         ran(Container(), "sh", "-c", "printf said; exit 3")
     with pytest.raises(DeadlineExceeded, match=r"^sleep in c: not within 0.2 s"):
         ran(Container(), "sleep", "60", timeout_s=0.2)
+
+
+def test_more_input_than_linux_takes_is_told_with_its_size() -> None:
+    """Bytes, not characters; whoever runs nothing has not run the program by halves."""
+    most = 120 << 10
+    assert len(ran(Container(), "cat", stdin="x" * most)) == most
+    container = Container()
+    with pytest.raises(ClusterError, match=rf"^cat in c: {most + 2} bytes to read, .* {most} only"):
+        ran(container, "cat", stdin="x" * most + "é")
+    assert container.runs == 0
+
+
+@pytest.mark.parametrize("signal", [9, 15])
+def test_a_program_that_somebody_kills_is_not_late(signal: int) -> None:
+    """Whoever reads of a deadline looks for what is slow. After it the same code tells of that:
+    BusyBox's `timeout` has no other."""
+    with pytest.raises(ClusterError, match=rf"^sh in c was killed by signal {signal}: ") as told:
+        ran(Container(), "sh", "-c", f"kill -{signal} $$")
+    assert not isinstance(told.value, DeadlineExceeded)
+    with pytest.raises(DeadlineExceeded, match=r"^sh in c: not within 0 s"):
+        ran(Container(), "sh", "-c", f"kill -{signal} $$", timeout_s=0)  # none for `timeout`

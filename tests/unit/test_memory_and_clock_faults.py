@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from chaos.errors import FaultError
 from chaos.spi import NodeState, Presence, Skew
 from chaos_adapters.brokers.kafka import Kafka
 from chaos_adapters.brokers.rabbitmq import Rabbitmq
+from chaos_adapters.faults import clock_skew
 from chaos_adapters.faults.clock_skew import ClockSkew
 from chaos_adapters.faults.memory_alarm import Alarm
 from chaos_adapters.faults.memory_exhaust import Exhaust
@@ -177,6 +179,27 @@ def test_a_clock_that_cannot_be_set_proves_nothing(cluster: FakeMesh) -> None:
     injection = fault.plan(FakeRig(cluster), Random(1))
     fault.inject(cluster, injection)
     assert fault.in_effect(cluster, injection).presence is NONE
+
+
+@pytest.mark.parametrize("drift", [0.05, -0.5, 9.0])
+def test_a_drift_is_proved_once_it_made_a_difference(
+    drift: float, cluster: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that jumped by what was asked for and stays there does not drift, and one that drifts
+    the other way is none either."""
+    now = [100.0]
+    cluster.clocks.now = lambda: now[0]
+    monkeypatch.setattr(clock_skew, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    fault = ClockSkew("fake-1", 60.0, drift)
+    injection = fault.plan(FakeRig(cluster), Random(1))
+    fault.inject(cluster, injection)
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    now[0] += 0.3 / abs(drift)
+    assert fault.in_effect(cluster, injection).presence is FULL
+    cluster.clocks.steady = True
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
+    cluster.clocks.steady, cluster.clocks.skews["fake-1"] = False, Skew(60.0, -drift)
+    assert fault.in_effect(cluster, injection).presence is PARTIAL
 
 
 def test_a_clock_that_is_wrong_already_or_nobodys_own_is_refused(cluster: FakeMesh) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +148,58 @@ def test_a_broker_that_does_not_run_has_no_group_to_write_in(kernel: Path) -> No
         groups.join("blkio", "c" * 64)
 
 
-def test_flipped_bytes_are_drawn_by_the_seed_and_no_others(tmp_path: Path) -> None:
-    """Each chosen byte is another one afterwards, and the rest is as before."""
-    path = tmp_path / "0.log"
-    path.write_bytes(bytes(range(200)))
-    space._flip(path, [3, 77])
-    after = path.read_bytes()
-    assert [i for i in range(200) if after[i] != i] == [3, 77]
-    assert after[3] == 3 ^ 0xFF
+@pytest.mark.parametrize("count", [1, 200, 150_000, 200_000])
+def test_flipped_bytes_are_drawn_by_the_seed_and_no_others(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many, other ones with another seed, and the rest is as before; by few system calls, as a
+    command has to be done in time."""
+    path, before, writes, write = tmp_path / "0.log", bytes(range(200)) * 1000, [0], os.pwrite
+
+    def counted(*arguments: Any) -> int:
+        writes[0] += 1
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    found = []
+    for seed in (1, 1, 2):
+        path.write_bytes(before)
+        space._flip(path, len(before), count, random.Random(seed))
+        after = path.read_bytes()
+        found.append([i for i in range(len(before)) if after[i] != before[i]])
+        assert len(found[-1]) == count
+        assert all(after[i] == before[i] ^ 0xFF for i in found[-1])
+    assert found[0] == found[1]
+    assert found[0] != found[2] or count == len(before)
+    assert writes[0] <= 3 * 4
+
+
+def test_any_part_of_a_file_may_be_the_one_that_is_flipped(tmp_path: Path) -> None:
+    """Not only the first piece or the last one, where few bytes of a large file are."""
+    path, size, parts = tmp_path / "0.log", 4 * space._PIECE, set()
+    for seed in range(40):
+        path.write_bytes(bytes(size))
+        space._flip(path, size, 1, random.Random(seed))
+        parts.add(path.read_bytes().index(0xFF) // space._PIECE)
+    assert parts == {0, 1, 2, 3}
+
+
+def test_only_files_of_the_disk_are_corrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No link leads to others."""
+    disk, outside = tmp_path / "disk", tmp_path / "outside"
+    for directory in (disk / "a", outside):
+        directory.mkdir(parents=True)
+        (directory / "0.log").write_bytes(bytes(9))
+    (disk / "link").symlink_to(outside)
+    (disk / "a" / "1.log").symlink_to("0.log")
+    monkeypatch.setattr(space, "is_free", lambda device: True)
+    monkeypatch.setattr(space, "mounted", lambda device: nullcontext(disk))
+    done = space.corrupt(DEVICE, ["*/*.log", "../outside/*"], 0.2, 1)
+    assert [each["file"] for each in done] == ["a/0.log"]
+    assert done[0]["before"] != done[0]["after"]
+    assert (outside / "0.log").read_bytes() == bytes(9)
 
 
 def test_nobody_who_stayed_behind_fails_nothing(kernel: Path) -> None:
@@ -188,14 +234,54 @@ def test_an_act_of_a_dead_tool_does_not_come_after_the_heal(
             act.wait(10)
 
 
-def acting(command: str, about: dict[str, Any]) -> subprocess.Popen[bytes]:
+def acting(
+    command: str, about: dict[str, Any], code: str = "print(flush=True); input()"
+) -> subprocess.Popen[bytes]:
     """A process that looks as if it did so; the kernel tells its arguments once it runs."""
-    code = "print(flush=True); input()"
     argv = [sys.executable, "-c", code, "-m", orphans.work.__name__, command, json.dumps(about)]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout
-    process.stdout.readline()
+    process.stdout.read(1)
     return process
+
+
+@pytest.mark.parametrize(("drift", "stuck"), [(0.0, "write_offset"), (0.5, "os.setsid")])
+def test_a_clock_is_right_after_the_heal_whenever_the_tool_died(
+    drift: float, stuck: str, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is still about to be set, too, and one that drifts whose holder did not yet write
+    down who it is."""
+    monkeypatch.setattr(orphans, "PROC", Path("/proc"))
+    monkeypatch.setattr(clocks, "RUN", kernel)
+    node = f"kafka-{os.getpid()}"
+    (kernel / node).write_text(clocks.offset_text(5).ljust(32))
+    about = {"directory": str(kernel), "node": node, "offset_s": 5.0, "drift": drift}
+    code = (
+        "import os, signal; from chaos_adapters.runtimes.work import clocks; "
+        f"clocks.{stuck} = lambda *_: os.write(1, b'.') and signal.pause(); "
+        f"clocks.set_clock(**{about})"
+    )
+    act = acting("set_clock", about, code)
+    try:
+        clocks.right_clock(str(kernel), node)
+        act.communicate(timeout=10)  # until the last one has ended that could print
+        assert (kernel / node).read_text().strip() == "+0.000000"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(act.pid, signal.SIGKILL)
+
+
+def test_what_forks_while_it_is_ended_is_ended_too(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is looked for once is not there yet, or no more."""
+    first, second = (acting("fill", {"device": f"{kernel}"}) for _ in range(2))
+    found = [[Path("/proc", str(first.pid))], [Path("/proc", str(second.pid))], []]
+    monkeypatch.setattr(orphans, "_acts", lambda thing: found.pop(0))
+    orphans.end_acts("x")
+    assert first.wait(10) == second.wait(10) == -signal.SIGKILL
 
 
 def group_of_memory(kernel: Path, version: int) -> Path:
@@ -210,6 +296,9 @@ def group_of_memory(kernel: Path, version: int) -> Path:
         limit, kills = ("memory.limit_in_bytes", "memory.oom_control")
     (group / limit).write_text("9223372036854771712\n" if version == 1 else "max\n")
     (group / kills).write_text("under_oom 0\noom_kill 3\n")
+    swap, usual = ("memory.swappiness", "60\n") if version == 1 else ("memory.swap.max", "max\n")
+    (group / swap).write_text(usual)
+    (group.parent / swap).write_text(usual)
     return group
 
 
@@ -233,6 +322,33 @@ def test_memory_is_limited_read_and_given_back(kernel: Path, version: int) -> No
     memory.lift_memory_limit("c" * 64)
     with pytest.raises(SystemExit, match="does not run"):
         memory.use_up_memory("c" * 64)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_broker_that_is_to_be_killed_may_not_swap(
+    kernel: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With swap the kernel makes room by that. It may again after the heal, also where the tool
+    died before the limit; a kernel without swap is left alone."""
+    if version == 2:
+        shutil.rmtree(kernel / "cgroup")
+    group = group_of_memory(kernel, version)
+    swap = group / ("memory.swappiness" if version == 1 else "memory.swap.max")
+    usual, seen = swap.read_text().strip(), []
+
+    def squeezed(files: Any) -> None:
+        seen.append(swap.read_text())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "_squeeze", squeezed)
+    with pytest.raises(KeyboardInterrupt):
+        memory.use_up_memory(BROKER)
+    assert seen == ["0"]
+    memory.lift_memory_limit(BROKER)
+    assert swap.read_text() == usual
+    swap.unlink()
+    memory.lift_memory_limit(BROKER)
+    assert not swap.exists()
 
 
 def test_a_limit_that_is_refused_is_set_to_what_is_used_by_then(kernel: Path) -> None:

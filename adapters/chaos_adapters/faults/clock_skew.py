@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import copysign
 from random import Random
 from typing import Annotated, ClassVar
 
@@ -27,7 +28,8 @@ class ClockSkew:
     What measures durations goes on as before, as on a machine whose time was set: time-outs are
     not touched, timestamps are. By libfaketime, so in images only that have it, and with
     `clock: own` under `cluster`. Proof: the broker's process has the library loaded, and a process
-    beside it reads a clock that is off by what was asked for, within 0.25 s; after heal: by no more
+    beside it reads a clock that is off by what was asked for, within 0.25 s, and one second's
+    drift; a drift of at least 0.05 has to have brought over 0.25 s. After heal it is off by no more
     than that.
     """
 
@@ -72,11 +74,18 @@ class ClockSkew:
             since_s = time.monotonic() - injection.data.get(_SET, {}).get(name, time.monotonic())
             wanted = self.seconds + self.drift * since_s
             figures[name] = f"{ahead:+.3f} s, asked for {wanted:+.3f} s"
-            off.append(abs(ahead - wanted) <= _NEAR_S + abs(self.drift) and abs(ahead) > _NEAR_S)
+            near = abs(ahead - wanted) <= _NEAR_S + abs(self.drift) and abs(ahead) > _NEAR_S
+            off.append(near and self._drifts(ahead))
             right.append(abs(ahead) <= _NEAR_S)
         if all(off):
             return Effect(Presence.FULL, figures)
         return Effect(Presence.NONE if all(right) else Presence.PARTIAL, figures)
+
+    def _drifts(self, ahead: float) -> bool:
+        """A clock that only jumped is near enough at first, whatever drift was asked for."""
+        if abs(self.drift) < _LEAST_DRIFT:
+            return True
+        return (ahead - self.seconds) * copysign(1, self.drift) > _NEAR_S
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """As this machine's."""

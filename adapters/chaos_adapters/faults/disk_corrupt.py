@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from random import Random
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -48,6 +49,16 @@ class Corrupt:
     """The share of each file's bytes that are flipped, one at least."""
     how: Literal["kill", "stop"] = "kill"
     """By SIGKILL, after which brokers look into their files with suspicion, or in order."""
+
+    def __post_init__(self) -> None:
+        """No pattern leads out of the data directory."""
+        path = PurePosixPath(self.files)
+        odd = any(part == ".." or ("**" in part and part != "**") for part in path.parts)
+        if self.files and (odd or path.is_absolute() or not path.parts):
+            raise ValueError(
+                f"{self.files!r} is no pattern below the data directory: write one without a `/` "
+                "in front and without `..`, with `**` for whole names of directories only"
+            )
 
     def disk_problem(self, volume: Volume) -> str:  # noqa: ARG002
         """Any disk can lie."""

@@ -11,6 +11,7 @@ from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Targ
 from chaos_adapters.faults.disks import disked, disks_of, renew, trouble_of
 from chaos_adapters.faults.links import (
     around,
+    closings,
     cut,
     injection_of,
     links_of,
@@ -32,8 +33,8 @@ class PowerLoss:
     not fsynced is gone; then the processes are killed, paused or not. Heal checks the file systems,
     mounts them anew, which plays their logs back, and starts the nodes. Needs the agent's image.
     Proof: a line that was written and fsynced just before is there afterwards, one that was only
-    written is not, and the node is dead; after heal: it runs, its links carry, its disk takes
-    writes.
+    written is not, the node is dead, and no packet got out that closes a connection; after heal: it
+    runs, its links carry, its disk takes writes.
     """
 
     claims: ClassVar[str] = "node"
@@ -91,7 +92,11 @@ class PowerLoss:
         }
         if _WITHIN in injection.data:
             figures[_WITHIN] = injection.data[_WITHIN]
-        bites = all(lines["durable"] and not lines["volatile"] for lines in found)
+        counted = closings(cluster, injection)
+        dropped, passed = counted or (0, 0)
+        figures |= {"closings dropped": dropped, "closings that got through": passed}
+        silent = counted is not None and not passed
+        bites = silent and all(lines["durable"] and not lines["volatile"] for lines in found)
         return Effect(Presence.FULL if bites else Presence.PARTIAL, figures)
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:

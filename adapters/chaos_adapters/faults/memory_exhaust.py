@@ -29,11 +29,11 @@ class Exhaust:
     """Lets the target nodes run out of memory, so that the kernel's OOM killer takes the broker;
     heal takes the limit off and starts it again.
 
-    Its control group, version 1 or 2, is left 16 MiB more than its processes need, or as little
-    more as the kernel accepts, which a process of ours uses up from within, smaller than the
-    broker, as the kernel takes the largest. Nothing outside of the group is short of memory. Needs
-    the Docker runtime. Proof: the group's counter of such kills rose, and the node is dead; after
-    heal: it runs, and there is no limit.
+    Its control group, version 1 or 2, may not swap and is left 16 MiB more than its processes need,
+    or as little more as the kernel accepts, which a process of ours uses up from within, smaller
+    than the broker, as the kernel takes the largest. Nothing outside of the group is short of
+    memory. Needs the Docker runtime. Proof: the group's counter of such kills rose, and the node is
+    dead; after heal: it runs, and there is no limit.
     """
 
     claims: ClassVar[str] = "process"

@@ -10,13 +10,13 @@ from chaos.errors import FaultError
 from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Target
 from chaos_adapters.faults.links import (
     around,
+    closings,
     cut,
     injection_of,
     links_of,
     measure,
     packets_of,
     restore,
-    ways_of,
 )
 from chaos_adapters.faults.process import nodes_of, running
 
@@ -58,12 +58,11 @@ class Crash:
         """What the kernel counted of FIN and RST, and the state of each process."""
         states = {node.name: node.state() for node in nodes_of(cluster, injection)}
         rules = packets_of(cluster).losses().get(injection.data["name"])
-        found = [(rules or {}).get(way) for way in ways_of(injection)]
-        dropped = sum(each.closings_dropped for each in found if each)
-        passed = sum(each.closings for each in found if each)
+        counted = closings(cluster, injection)
+        dropped, passed = counted or (0, 0)
         figures = {**states, "closings dropped": dropped, "closings that got through": passed}
         dead = all(state is NodeState.DEAD for state in states.values())
-        if dead and all(found) and dropped and not passed:
+        if dead and dropped and not passed:
             return Effect(Presence.FULL, figures)
         alive = all(state is NodeState.RUNNING for state in states.values())
         if rules is None and alive and measure(cluster, injection, "drop").whole:

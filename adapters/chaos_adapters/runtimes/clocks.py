@@ -41,9 +41,13 @@ class DockerClocks:
     nodes: Mapping[str, DockerNode]
 
     def set(self, node: str, skew: Skew) -> None:
-        """By an agent, in which the process stays that has a clock drift."""
+        """By an agent, in which the process stays that has a clock drift. What sets it right is a
+        command of its own, as it ends those that skew it."""
         binds = (f"{self.directory / 'clocks'}:/clocks", WORK)
         agent = Agent(self.cluster_id, ("DAC_OVERRIDE",), purpose="clocks", binds=binds)
+        if skew == Skew():
+            command(agent, "right_clock", directory="/clocks", node=node)
+            return
         command(
             agent, "set_clock", directory="/clocks", node=node,
             offset_s=skew.offset_s, drift=skew.drift,

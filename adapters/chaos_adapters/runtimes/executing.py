@@ -11,13 +11,15 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 
 from docker.models.containers import Container
 
 from chaos.errors import ClusterError, DeadlineExceeded
 
-_TIMED_OUT = (124, 128 + 9)
+_TIMED_OUT, _KILLED = 124, (128 + 9, 128 + 15)
+"""What `timeout` ends with: 124, but 137 when it had to kill, and BusyBox's 143 at once."""
 _MARK = b"\0whole"
 _WITHIN, _KEPT, _STDIN = "CHAOS_WITHIN", "CHAOS_KEPT", "CHAOS_STDIN"
 _SHOW = f"cat \"${_KEPT}\"; printf '\\0whole'"
@@ -26,6 +28,8 @@ _RUN = (
     "exit $code"
 )
 _TIMES = 5
+_MOST_STDIN = 120 << 10
+"""Bytes: it is one environment variable, and Linux takes 128 KiB of each (MAX_ARG_STRLEN)."""
 
 _OWN = secrets.token_hex(4)
 _MOST_KEPT = 64
@@ -39,22 +43,28 @@ def run_in(
     """Run a program once, with `stdin` to read, and return its standard output; `what` names it in
     errors. The container's image needs sh, cat and timeout.
 
-    Raises ClusterError with its standard error when it fails, and DeadlineExceeded when it does not
-    end in time: it is killed in the container then, as the SDK could only stop listening to it.
+    Raises ClusterError with its standard error when it fails or somebody kills it, or when `stdin`
+    is above 120 KiB, and DeadlineExceeded when it does not end in time: it is killed in the
+    container then, as the SDK could only stop listening to it.
     """
     what = what or f"{argv[0]} in {container.name}"
+    if (size := len(stdin.encode())) > _MOST_STDIN:
+        raise ClusterError(f"{what}: {size} bytes to read, but it can be given {_MOST_STDIN} only")
     environment = {
         _WITHIN: f"{timeout_s:g}",
         _KEPT: f"/tmp/mqchaos-{os.getpid()}-{_OWN}-{next(_numbers) % _MOST_KEPT}",  # noqa: S108 - no name that others know
         # The SDK cannot write to a program without a chance to lose output.
         _STDIN: stdin,
     }
+    started = time.monotonic()
     code, out, err = _execute(container, [_RUN, "sh", *argv], environment)
-    if code in _TIMED_OUT:
+    late = time.monotonic() - started >= timeout_s
+    if code == _TIMED_OUT or (code in _KILLED and late):
         raise DeadlineExceeded(what, timeout_s, err)
     if code:
         said = err or out.removesuffix(_MARK).decode(errors="replace")
-        raise ClusterError(f"{what} ended with {code}: {said}")
+        how = f"was killed by signal {code - 128}" if code in _KILLED else f"ended with {code}"
+        raise ClusterError(f"{what} {how}: {said}")
     for _ in range(_TIMES):
         if out.endswith(_MARK):
             return out.removesuffix(_MARK).decode(errors="replace")

@@ -16,7 +16,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
         space.space, space.fill, space.clear, space.leftovers, space.write, space.corrupt,
         rates.flush, rates.limit, rates.limits, rates.unlimit, rates.pace, rates.sync,
         memory.lift_memory_limit, memory.use_up_memory,
-        clocks.set_clock,
+        clocks.set_clock, clocks.right_clock,
         breaks.lose_power, breaks.survived, breaks.fail, breaks.failed, breaks.release,
     )
 }  # fmt: skip

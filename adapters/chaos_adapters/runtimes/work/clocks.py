@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaos_adapters.runtimes.work.loops import await_
+from chaos_adapters.runtimes.work.orphans import end_acts
 
 RUN = Path("/run")
 _EVERY_S = 0.1
@@ -27,7 +28,7 @@ def write_offset(path: Path, offset_s: float) -> None:
 
 def set_clock(directory: str, node: str, offset_s: float, drift: float) -> None:
     """What is asked for now takes the place of what was before."""
-    path, holder = Path(directory) / node, RUN / f"clock-{node}"
+    path, holder = Path(directory) / node, _holder(node)
     _end(holder)
     write_offset(path, offset_s)
     if not drift or os.fork():
@@ -40,6 +41,17 @@ def set_clock(directory: str, node: str, offset_s: float, drift: float) -> None:
     while True:
         time.sleep(_EVERY_S)
         write_offset(path, offset_s + drift * (time.monotonic() - started))
+
+
+def right_clock(directory: str, node: str) -> None:
+    """No drift, and as this machine's: also after a `set_clock` that nobody waits for any more."""
+    end_acts(node)
+    _holder(node).unlink(missing_ok=True)
+    write_offset(Path(directory) / node, 0.0)
+
+
+def _holder(node: str) -> Path:
+    return RUN / f"clock-{node}"
 
 
 def _end(holder: Path) -> None:

@@ -14,21 +14,34 @@ from chaos_adapters.runtimes.work.orphans import end_acts
 
 _NO_LIMIT = 1 << 62
 """Version 1 tells that there is none by the greatest number of pages."""
+_WHATS, _WISH = ("limit", "kills", "use", "swap"), "memory.swappiness"
 _ROOM = 16 << 20
 _PIECE = 4 << 20
 _LIMIT_WITHIN_S, _KILL_WITHIN_S = 20.0, 20.0
 
 
 def _files(container: str) -> dict[str, Path] | None:
-    """Where the group of a container tells what; None: it does not run."""
+    """Where the group of a container tells what; None: it does not run. A kernel without swap may
+    have no file of it."""
     group = group_of("memory", container)
     if group is None:
         return None
     if (CGROUP / "memory").is_dir():
-        names = ("memory.limit_in_bytes", "memory.oom_control", "memory.stat")
+        names = ("memory.limit_in_bytes", "memory.oom_control", "memory.stat", "memory.swappiness")
     else:
-        names = ("memory.max", "memory.events", "memory.stat")
-    return dict(zip(("limit", "kills", "use"), (group / name for name in names), strict=True))
+        names = ("memory.max", "memory.events", "memory.stat", "memory.swap.max")
+    return {what: group / name for what, name in zip(_WHATS, names, strict=True)}
+
+
+def _swap(file: Path, *, allowed: bool) -> None:
+    """Whether the group may swap its memory out; a kernel that may do so kills nobody. Version 1 is
+    told by how much it would like to, which is as in the group above at first."""
+    if not file.exists():
+        return
+    usual = (file.parent.parent / file.name).read_text() if file.name == _WISH else "max"
+    wanted = usual.strip() if allowed else "0"
+    if file.read_text().strip() != wanted:
+        file.write_text(wanted)
 
 
 def _told(file: Path, *keys: str) -> int:
@@ -49,8 +62,10 @@ def memory_limit(container: str) -> int:
 def lift_memory_limit(container: str) -> None:
     """As a container is started."""
     end_acts(container)
-    if memory_limit(container) and (files := _files(container)):
-        files["limit"].write_text("-1" if (CGROUP / "memory").is_dir() else "max")
+    if files := _files(container):
+        if memory_limit(container):
+            files["limit"].write_text("-1" if (CGROUP / "memory").is_dir() else "max")
+        _swap(files["swap"], allowed=True)
 
 
 def use_up_memory(container: str) -> dict[str, Any]:
@@ -60,6 +75,7 @@ def use_up_memory(container: str) -> dict[str, Any]:
     if files is None:
         raise SystemExit("the broker has no control group, as it does not run")
     before = _told(files["kills"], "oom_kill")
+    _swap(files["swap"], allowed=False)
     used, limit = _squeeze(files)
     join("memory", container)
     try:

@@ -15,15 +15,16 @@ from chaos_adapters.runtimes import work
 from chaos_adapters.runtimes.work.loops import await_
 
 PROC = Path("/proc")
-_ACTS = ("corrupt", "fail", "fill", "limit", "lose_power", "use_up_memory")
+_ACTS = ("corrupt", "fail", "fill", "limit", "lose_power", "set_clock", "use_up_memory")
 
 
 def end_acts(thing: str) -> None:
     """Whoever still acts on this device or container, and whoever is about to."""
-    for process in list(_acts(thing)):
-        with suppress(ProcessLookupError):
-            os.kill(int(process.name), signal.SIGKILL)
-        await_(f"process {process.name} to end", partial(_ended, process))
+    while acts := list(_acts(thing)):  # again, as one may have forked since
+        for process in acts:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+            await_(f"process {process.name} to end", partial(_ended, process))
 
 
 def _acts(thing: str) -> Iterator[Path]:
