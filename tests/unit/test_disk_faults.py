@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from chaos.errors import FaultError
-from chaos.spi import NodeState, Presence, Runtime, contested
+from chaos.plugin import shape
+from chaos.spi import NodeState, Presence, Runtime, Volume, contested
 from chaos_adapters.faults.disk_corrupt import Corrupt
 from chaos_adapters.faults.disk_fill import Fill
 from chaos_adapters.faults.disk_power_loss import PowerLoss
@@ -151,6 +152,22 @@ def test_a_disk_that_still_takes_writes_is_not_full(cluster: FakeMesh) -> None:
     assert fault.in_effect(cluster, injection).presence is FULL
     cluster.disks["fake-1"].free = 1 << 28
     assert fault.in_effect(cluster, injection).presence is PARTIAL
+
+
+def test_what_the_size_of_the_disk_refutes_is_told_at_validation() -> None:
+    """Little more than the disk holds is free at first; and a measurement writes, so one of a large
+    rate would fill the disk and end the broker."""
+    disk, other = Volume(1 << 30), Volume(16 << 30)
+    for free, well in ((1 << 30, False), ((1 << 30) - (4 << 20), False), (900 << 20, True)):
+        assert (Fill("one", free).disk_problem(disk) == "") is well
+    (flaw,) = shape(Fill).build({"target": "one", "used": 0.05})
+    assert flaw.what == "should be greater than or equal to 0.1, not 0.05"
+    for rate, well in ((64 << 10, True), (85 << 20, True), (86 << 20, False)):
+        assert (Throttle("one", rate).disk_problem(disk) == "") is well
+        assert Throttle("one", rate).disk_problem(other) == ""
+    assert "at most 89478485," in Throttle("one", 100 << 30).disk_problem(disk)
+    assert Throttle("one", 89478485).disk_problem(disk) == ""
+    assert Throttle("one", None, 100 << 30).disk_problem(disk) == ""
 
 
 @pytest.mark.parametrize("files", ["/etc/*", "../../disks/*.img", "a/../../b", "a**b", "."])

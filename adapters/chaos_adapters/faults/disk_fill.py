@@ -35,8 +35,9 @@ class Fill:
     """Whose disk is filled."""
     free: Size | None = None
     """How much stays free; nothing, if neither this nor `used` is given."""
-    used: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Up to which share of the disk it is filled, instead: 0.9."""
+    used: Annotated[float, Field(ge=0.1, le=1)] | None = None
+    """Up to which share of the disk it is filled, instead: 0.9. At least 0.1, as some is used from
+    the start."""
 
     def __post_init__(self) -> None:
         """One of them says it."""
@@ -44,8 +45,8 @@ class Fill:
             raise ValueError("write either `free` or `used`")
 
     def disk_problem(self, volume: Volume) -> str:
-        """More than the disk holds cannot stay free."""
-        if self.free is not None and self.free >= volume.size:
+        """More than the disk holds cannot stay free, nor can so much that nothing is taken."""
+        if self.free is not None and self.free + SLACK >= volume.size:
             return f"the disk holds {volume.size} bytes: {self.free} cannot stay free"
         return ""
 

@@ -26,6 +26,9 @@ from chaos_adapters.faults.process import running
 
 _OVER = 1.25
 _FASTER = 2.0
+_PROBED_S, _PROBED = 3, 0.25
+"""A measurement of bytes that are written takes so many seconds' worth of them: what may wait in
+the page cache, and 2 s. And so much of a disk at most."""
 Operations = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -85,9 +88,16 @@ class Throttle:
         why = "writes go to the page cache, which this kernel cannot keep small for one disk"
         return f"{why}: use Linux 6.2 or newer, or disk.slow_sync, or limit reads only"
 
-    def disk_problem(self, volume: Volume) -> str:  # noqa: ARG002
-        """Any disk can be slow."""
-        return ""
+    def disk_problem(self, volume: Volume) -> str:
+        """What measuring writes must not fill the broker's disk."""
+        writes = _PROBED_S * (self.write_bytes_per_s or 0)
+        if writes <= volume.size * _PROBED:
+            return ""
+        most = int(volume.size * _PROBED / _PROBED_S)
+        return (
+            f"measuring {self.write_bytes_per_s} bytes a second writes {writes} to a disk of "
+            f"{volume.size}: ask for at most {most}, or for a larger disk"
+        )
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """What is no faster even now could not be told from it."""
