@@ -121,11 +121,14 @@ class Throttle:
         """What is set, and what it does to one who reads and writes."""
         figures, slow, gone = {}, [], []
         for node, disk in disks_of(cluster, injection.nodes).items():
-            limits, alive = disk.limits(), cluster.nodes[node].state() is not NodeState.DEAD
+            limits, state = disk.limits(), cluster.nodes[node].state()
+            # A process that joins the control group of a frozen broker freezes, too.
+            alive = state is NodeState.RUNNING
             for name, rate in self.rates.items():
                 places = limits.get(name, ())
                 found = disk.pace(name, rate) if alive else 0.0
-                figures[f"{node} {name}"] = f"{found:,.0f} of {rate:,} asked for"
+                told = f"{found:,.0f} of {rate:,} asked for" if alive else str(state)
+                figures[f"{node} {name}"] = told
                 set_ = bool(places) and set(places) == {rate}
                 slow.append(set_ and 0 < found <= _OVER * rate)
                 gone.append(not alive or found >= _FASTER * rate)
