@@ -69,9 +69,10 @@ class SlowSync:
         """What is set, and how long it takes whoever is subject to it."""
         figures, slow, gone = {}, [], []
         for node, disk in disks_of(cluster, injection.nodes).items():
-            limits = disk.limits()
-            if cluster.nodes[node].state() is NodeState.DEAD:
-                figures[node] = "dead"
+            limits, state = disk.limits(), cluster.nodes[node].state()
+            # A process that joins the control group of a frozen broker freezes, too.
+            if state is not NodeState.RUNNING:
+                figures[node] = str(state)
                 slow.append(False)
                 gone.append(not limits)
                 continue

@@ -29,7 +29,6 @@ _FASTER = 2.0
 _PROBED_S, _PROBED = 3, 0.25
 """A measurement of bytes that are written takes so many seconds' worth of them: what may wait in
 the page cache, and 2 s. And so much of a disk at most."""
-_LEAST_DIRTY = 1 << 20
 Operations = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -91,8 +90,8 @@ class Throttle:
 
     def disk_problem(self, volume: Volume) -> str:
         """What measuring writes must not fill the broker's disk."""
-        writes = _PROBED_S * max(self.write_bytes_per_s or 0, _LEAST_DIRTY)
-        if self.write_bytes_per_s is None or writes <= volume.size * _PROBED:
+        writes = _PROBED_S * (self.write_bytes_per_s or 0)
+        if writes <= volume.size * _PROBED:
             return ""
         most = int(volume.size * _PROBED / _PROBED_S)
         return (
@@ -122,11 +121,14 @@ class Throttle:
         """What is set, and what it does to one who reads and writes."""
         figures, slow, gone = {}, [], []
         for node, disk in disks_of(cluster, injection.nodes).items():
-            limits, alive = disk.limits(), cluster.nodes[node].state() is not NodeState.DEAD
+            limits, state = disk.limits(), cluster.nodes[node].state()
+            # A process that joins the control group of a frozen broker freezes, too.
+            alive = state is NodeState.RUNNING
             for name, rate in self.rates.items():
                 places = limits.get(name, ())
                 found = disk.pace(name, rate) if alive else 0.0
-                figures[f"{node} {name}"] = f"{found:,.0f} of {rate:,} asked for"
+                told = f"{found:,.0f} of {rate:,} asked for" if alive else str(state)
+                figures[f"{node} {name}"] = told
                 set_ = bool(places) and set(places) == {rate}
                 slow.append(set_ and 0 < found <= _OVER * rate)
                 gone.append(not alive or found >= _FASTER * rate)
