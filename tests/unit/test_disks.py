@@ -68,16 +68,21 @@ def test_a_record_of_disks_that_cannot_be_read_is_no_cluster_without_them(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("security", "there", "told"),
+    ("security", "there", "loops", "told"),
     [
-        ([], True, []),
-        (["name=seccomp,profile=default", "name=rootless"], True, ["rootless"]),
-        (["name=userns"], True, ["userns-remap"]),
-        ([], False, ["modprobe xfs"]),
+        ([], True, True, []),
+        (["name=seccomp,profile=default", "name=rootless"], True, True, ["rootless"]),
+        (["name=userns"], True, True, ["userns-remap"]),
+        ([], False, True, ["modprobe xfs"]),
+        ([], True, False, ["modprobe loop"]),
     ],
 )
 def test_a_host_that_cannot_have_disks_is_told_with_what_would_help(
-    security: list[str], there: bool, told: list[str], monkeypatch: pytest.MonkeyPatch
+    security: list[str],
+    there: bool,
+    loops: bool,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before anything starts, and by `chaos doctor`."""
 
@@ -87,7 +92,7 @@ def test_a_host_that_cannot_have_disks_is_told_with_what_would_help(
 
     monkeypatch.setattr(disks, "daemon", daemon)
     monkeypatch.setattr(disks, "_mountable", lambda filesystem: there)
-    monkeypatch.setattr(disks.Path, "exists", lambda path: True)
+    monkeypatch.setattr(disks.Path, "exists", lambda path: loops)
     reasons = disks.missing(Volume())
     assert len(reasons) == len(told)
     assert all(part in reason for part, reason in zip(told, reasons, strict=True)), reasons
