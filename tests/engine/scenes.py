@@ -28,6 +28,8 @@ from chaos_adapters.brokers.memory.wire import Frames, split
 
 HERE = Path(__file__).parent
 MARK = "MQCHAOS_TEST"
+_OUTSIDE = dict(os.environ)
+"""As it was at first: scenes are played in threads, while pytest changes what it keeps there."""
 """In the environment of the tool, and so of every process that comes of it."""
 
 ENDS_WITHIN_S = 120.0
@@ -104,7 +106,7 @@ class Playing:
     def _environment(self) -> dict[str, str]:
         paths = [str(HERE), os.environ["ENGINE_PLUGINS"], os.environ.get("PYTHONPATH", "")]
         return {
-            **os.environ,
+            **_OUTSIDE,
             "CHAOS_HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             MARK: self.scene.name + str(self.directory),
