@@ -27,9 +27,9 @@ from chaos.verdict import Answer, Document, Evidence
 from chaos_adapters.brokers.memory.wire import Frames, split
 
 HERE = Path(__file__).parent
-MARK = "MQCHAOS_TEST"
 _OUTSIDE = dict(os.environ)
 """As it was at first: scenes are played in threads, while pytest changes what it keeps there."""
+MARK = "MQCHAOS_TEST"
 """In the environment of the tool, and so of every process that comes of it."""
 
 ENDS_WITHIN_S = 120.0
