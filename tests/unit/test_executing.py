@@ -69,6 +69,17 @@ def test_lost_for_good_is_told_and_is_not_taken_for_nothing() -> None:
         ran(Container(lost=100), "echo", "there")
 
 
+def test_a_garbled_stream_is_a_failure_and_no_bug_of_the_tool() -> None:
+    """The SDK raises ValueError for a frame of a stream that there is not."""
+
+    class Garbled(Container):
+        def exec_run(self, *_: Any, **__: Any) -> SimpleNamespace:
+            raise ValueError("32 is not a valid stream")
+
+    with pytest.raises(ClusterError, match="garbled"):
+        ran(Garbled(), "true")
+
+
 def test_a_program_that_fails_or_hangs_is_told() -> None:
     """By its own words where it has some, and at its deadline it is ended."""
     with pytest.raises(ClusterError, match=r"^ls in c ended with 2: .*nobody"):

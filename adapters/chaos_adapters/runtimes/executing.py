@@ -76,6 +76,11 @@ def _execute(
     container: Container, script: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[int, bytes, str]:
     """Exit code, standard output, standard error."""
-    done = container.exec_run(["sh", "-c", *script], demux=True, environment=dict(environment))
+    try:
+        done = container.exec_run(["sh", "-c", *script], demux=True, environment=dict(environment))
+    except ValueError as error:  # frames of its stream are out of step
+        raise ClusterError(
+            f"Docker garbled what a program in a container printed: {error}"
+        ) from error
     out, err = (each or b"" for each in done.output)
     return int(done.exit_code), out, err.decode(errors="replace")
