@@ -175,8 +175,7 @@ def use_flaws(
     if broker is None or stream is None or load is None or not isinstance(broker, ChecksUse):
         return
     consumers = load.consumers
-    settings = load.producers.settings
-    use = Use(consumers.count, consumers.hand_back, settings, consumers.settings)
+    use = Use(consumers.count, consumers.hand_back, consumers.settings)
     for dotted, what in broker.use_problems(stream, use):
         yield Flaw(split_path(dotted), what)
 

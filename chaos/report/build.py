@@ -28,13 +28,7 @@ from chaos.verdict import Answer, Document
 
 FILE = "report.html"
 _MOST_EVENTS = 2000
-_MOST_DETAILS = 200
 _GRAVEST = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS)
-_KEPT = {True: "ok", False: "not met", None: ""}
-_COLUMNS = (
-    "kind", "question", "producer", "number", "key", "partition", "offset", "time", "outcome",
-    "leader", "faults", "delivered", "stored", "note",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -168,11 +168,10 @@ class ChecksClients(Protocol):
 @dataclass(frozen=True)
 class Use:
     """What an experiment does with a stream: `consumers` is how many there are, `hands_back`
-    whether they hand messages back; the rest are settings of clients."""
+    whether they hand messages back; `consumer` are their settings."""
 
     consumers: int
     hands_back: bool
-    producer: Settings
     consumer: Settings
 
 

@@ -92,7 +92,8 @@ class PowerLoss:
         }
         if _WITHIN in injection.data:
             figures[_WITHIN] = injection.data[_WITHIN]
-        counted = closings(cluster, injection)
+        rules = packets_of(cluster).losses().get(mark)
+        counted = closings(rules, injection)
         dropped, passed = counted or (0, 0)
         figures |= {"closings dropped": dropped, "closings that got through": passed}
         silent = counted is not None and not passed

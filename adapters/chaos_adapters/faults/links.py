@@ -23,6 +23,7 @@ from chaos.spi import (
     Injection,
     Json,
     Link,
+    Losses,
     Lossy,
     Meshed,
     NodeState,
@@ -177,13 +178,13 @@ def cut_share(cluster: Cluster, injection: Injection, how: How) -> float:
     return 0.0 if rules is None else max(len(ways & set(rules)) / len(ways), 0.01)
 
 
-def closings(cluster: Cluster, injection: Injection) -> tuple[int, int] | None:
-    """How many packets that were to close a connection were dropped on all its ways, and how many
-    got through; None: a way has no rule."""
-    rules = packets_of(cluster).losses().get(injection.data["name"], {})
-    found = [rules[way] for way in ways_of(injection) if way in rules]
-    if len(found) < len(ways_of(injection)):
+def closings(rules: Mapping[Way, Losses] | None, injection: Injection) -> tuple[int, int] | None:
+    """How many packets that were to close a connection were dropped on all its ways by these rules,
+    and how many got through; None: a way has no rule."""
+    ways = ways_of(injection)
+    if rules is None or not all(way in rules for way in ways):
         return None
+    found = [rules[way] for way in ways]
     return sum(each.closings_dropped for each in found), sum(each.closings for each in found)
 
 

@@ -58,8 +58,7 @@ class Crash:
         """What the kernel counted of FIN and RST, and the state of each process."""
         states = {node.name: node.state() for node in nodes_of(cluster, injection)}
         rules = packets_of(cluster).losses().get(injection.data["name"])
-        counted = closings(cluster, injection)
-        dropped, passed = counted or (0, 0)
+        dropped, passed = closings(rules, injection) or (0, 0)
         figures = {**states, "closings dropped": dropped, "closings that got through": passed}
         dead = all(state is NodeState.DEAD for state in states.values())
         if dead and dropped and not passed:
