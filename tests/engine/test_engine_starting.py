@@ -231,7 +231,10 @@ def test_a_full_disk_while_recording_ends_the_run_in_order(
         assert scene is RECORDING[0]
         return
     assert document.verdict is Verdict.UNKNOWN
-    assert {row.kind for row in seen.evidence} <= {"unknown"}
+    # Whose page is full in the half second that a disk is, the reader's or the consumer's, is
+    # chance: without a reader nobody knows of a message, without a consumer nobody got it.
+    undecided = {"unknown", "unread tail"} if "room-again" in scene.scene.name else {"unknown"}
+    assert {row.kind for row in seen.evidence} <= undecided
     if "fault-on" in scene.scene.name:
         assert seen.moment_ns
         last_ns = max(row["done_ns"] for row in seen.rows("sends"))
