@@ -117,8 +117,8 @@ class Worker:
 
     def _note_connection(self, stats: Json) -> None:
         """Put on record where it is connected to now, whether the broker blocks it, and why it
-        opened a new channel."""
-        for what in ("node", "blocked", "channel"):
+        opened a new channel or left its connection."""
+        for what in ("node", "blocked", "channel", "left"):
             if what in stats and stats[what] != self.stats.get(what):
                 self._events.add("connection", client=self.name, **{what: stats[what]})
 

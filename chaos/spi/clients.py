@@ -68,7 +68,8 @@ class TellsItself(Protocol):
 
     def told(self) -> Mapping[str, str | None]:
         """`node`: to which one (None: to none); `blocked`: why the broker takes nothing from it;
-        `channel`: why it opened a new one on the same connection, last."""
+        `channel`: why it opened a new one on the same connection, last; `left`: why it left a
+        connection that was not closed, last."""
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,8 @@ class Progress:
             return [(f"{event['client']} {told}", Tone.WARN if why else Tone.GOOD)]
         if "channel" in event:
             return [(f"{event['client']} opened a new channel: {event['channel']}", Tone.WARN)]
+        if "left" in event:
+            return [(f"{event['client']} left its connection: {event['left']}", Tone.WARN)]
         where = f"is connected to {event['node']}" if event["node"] else "lost its connection"
         return [(f"{event['client']} {where}", Tone.PLAIN)]
 

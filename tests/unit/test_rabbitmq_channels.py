@@ -1,4 +1,5 @@
-"""When a producer of RabbitMQ gives up a channel, and what becomes of what is open on it."""
+"""When a producer of RabbitMQ gives up a channel or a connection, and what becomes of what is open
+on it."""
 
 from __future__ import annotations
 
@@ -76,14 +77,15 @@ class _Sink:
 class _Scene:
     """A producer of two queues on a connection, and a clock that stands still."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit_s: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit_s: float, **settings: Any) -> None:
         self.clock, self.connection, self.sink = _Clock(), _Connection(), _Sink()
         monkeypatch.setattr(producer, "time", self.clock)
-        line = SimpleNamespace(node="rabbitmq-2", blocked="", unwritten=0)
+        self.line = line = SimpleNamespace(node="rabbitmq-2", blocked="", unwritten=0, left=0)
         line.connect = line.turn = line.write = lambda *_: None
+        line.leave = lambda: setattr(line, "left", line.left + 1)
         monkeypatch.setattr(producer, "Line", lambda *_: line)
-        settings = Publishing(new_channel_after=limit_s)
-        self.producer = RabbitProducer({}, Queues(queues=2).names, settings, self.sink)
+        publishing = Publishing(new_channel_after=limit_s, **settings)
+        self.producer = RabbitProducer({}, Queues(queues=2).names, publishing, self.sink)
         self.producer._opened(self.connection)  # type: ignore[arg-type]
 
     def send(self, first: int, count: int) -> int:
@@ -153,6 +155,52 @@ def test_a_channel_that_the_broker_closes_costs_the_connection(
     channel.closed(channel, "precondition failed")
     assert scene.connection.is_closing
     assert scene.closing == [False]
+
+
+def test_a_node_that_confirms_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many seconds, not before. What is open then is of unknown fate, whatever the node
+    says later; on the next connection all goes on."""
+    scene = _Scene(monkeypatch, limit_s=0, new_connection_after=5)
+    scene.clock.now_s += 60
+    scene.send(0, 2)
+    scene.clock.now_s += 2
+    scene.told(Basic.Ack(1))
+    scene.clock.now_s += 4.9
+    scene.send(2, 1)
+    scene.told()
+    assert (scene.line.left, scene.producer.told()["left"]) == (0, None)
+    scene.clock.now_s += 0.1
+    scene.told()
+    assert scene.line.left == 1
+    told = "rabbitmq-2 confirmed nothing for 5.0 s, 2 messages waited"
+    assert scene.producer.told()["left"] == told
+    unknown = Outcome.INDETERMINATE
+    assert scene.sink.failures == [(each, unknown, "connection left") for each in (1, 2)]
+    assert scene.send(3, 1) == 0
+    scene.producer._opened(_Connection())  # type: ignore[arg-type]
+    assert scene.send(3, 2) == 2
+    scene.told(Basic.Ack(2, multiple=True))
+    (old,) = scene.connection.channels
+    old.closed(old, "normal shutdown")
+    assert scene.sink.acked == [0]
+    assert scene.send(5, 1) == 1
+    assert (len(scene.sink.failures), scene.line.left) == (2, 1)
+
+
+@pytest.mark.parametrize("why", ["blocked", "confirmed", "nothing waits", "off"])
+def test_a_node_that_has_a_reason_or_a_setting_that_is_off_keeps_the_connection(
+    monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """A blocked producer waits; each confirmation starts the time anew, also a refusal."""
+    scene = _Scene(monkeypatch, limit_s=0, new_connection_after=0 if why == "off" else 5)
+    scene.send(0, 9)
+    for second in range(1, 10):
+        scene.clock.now_s += 1
+        scene.line.blocked = "low on disk" if why == "blocked" and second < 6 else ""
+        if why == "confirmed" and second in (3, 6):
+            scene.told(nack(second))
+        scene.told(*[Basic.Ack(9, multiple=True)] * (why == "nothing waits"))
+    assert scene.line.left == 0
 
 
 @pytest.mark.parametrize("multiple", [False, True])

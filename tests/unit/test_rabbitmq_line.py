@@ -240,3 +240,20 @@ def test_who_closes_tries_nobody_any_more(scene: _Scene) -> None:
     assert scene.lost == 1
     assert len(scene.made) == 1
     scene.lines.clear()
+
+
+def test_a_connection_that_is_left_is_closed_and_has_no_say_any_more(scene: _Scene) -> None:
+    """The next node is tried in the next turn; a pinned client tries its own again."""
+    for pinned, second in ((False, "rabbitmq-2"), (True, "rabbitmq-1")):
+        scene.made.clear()
+        ours = scene.line(pinned=pinned, reconnect_pause=0)
+        scene.tried()
+        (old,) = scene.made
+        old.open()
+        ours.leave()
+        assert (old.is_closing, ours.node) == (True, None)
+        assert scene.tried() == ["rabbitmq-1", second]
+        scene.made[-1].open()
+        old.blocked(old, Method(0, Connection.Blocked("low on disk")))
+        assert (ours.node, ours.blocked, old.is_closed) == (second, "", True)
+        assert scene.lost == 0

@@ -1,8 +1,8 @@
 """A client's connection, and how it goes on when it is lost: pika's SelectConnection, driven by
 whoever waits for something.
 
-    connecting ──open──> up ──lost──> connecting to the next node
-        └─ failed, too late ─────────────┘   (a pause after each round)
+    connecting ──open──> up ──lost, left──> connecting to the next node
+        └─ failed, too late ───────────────────┘   (a pause after each round)
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Line:
         if self._connection is None and now >= self._next_try_s:
             self._try()
         elif self.node is None and self._connection and now > self._give_up_s:
-            self._abandon()
+            self.leave()
         wait = self._loop.call_later(timeout_s, _nothing)
         try:
             self._loop.poll()
@@ -78,6 +78,15 @@ class Line:
             logging.getLogger(__name__).debug("%r", error)
         finally:
             self._loop.remove_timeout(wait)
+
+    def leave(self) -> None:
+        """Go on with the next node. What still comes of this connection is closed; `lost` is not
+        called."""
+        stale, self._connection = self._connection, None
+        self.node, self.blocked = None, ""
+        if stale and not (stale.is_closing or stale.is_closed):
+            stale.close()
+        self._move_on()
 
     def close(self) -> None:
         """Close in order, if that can be done soon."""
@@ -116,14 +125,6 @@ class Line:
             parameters, self._on_open, self._on_failed, self._on_closed, custom_ioloop=self._loop
         )
 
-    def _abandon(self) -> None:
-        """It took too long: what still comes of it is closed, or was never there."""
-        stale, self._connection = self._connection, None
-        assert stale
-        if not (stale.is_closing or stale.is_closed):
-            stale.close()
-        self._move_on()
-
     def _on_open(self, connection: SelectConnection) -> None:
         if not self._is(connection):
             connection.close()
@@ -133,11 +134,13 @@ class Line:
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._opened(connection)
 
-    def _on_blocked(self, _: object, frame: Any) -> None:  # noqa: ANN401 - pika's frame
-        self.blocked = str(frame.method.reason) or "blocked"
+    def _on_blocked(self, connection: object, frame: Any) -> None:  # noqa: ANN401 - pika's frame
+        if self._is(connection):
+            self.blocked = str(frame.method.reason) or "blocked"
 
-    def _on_unblocked(self, _: object, __: object) -> None:
-        self.blocked = ""
+    def _on_unblocked(self, connection: object, _: object) -> None:
+        if self._is(connection):
+            self.blocked = ""
 
     def _on_failed(self, connection: SelectConnection, _: object) -> None:
         if self._is(connection):

@@ -4,7 +4,7 @@
                      │ └──return, then ack──> refused: no queue took it
                      ├──nack────────────────> unknown: the queue could not take charge of it
                      └──channel, connection
-                        closed or lost──────> unknown
+                        closed, lost, left──> unknown
 
 Source: "Consumer Acknowledgements and Publisher Confirms", section "Publisher Confirms".
 """
@@ -44,6 +44,9 @@ class RabbitProducer:
         self._queues, self._settings, self._sink = queues, settings, sink
         self._properties = pika.BasicProperties(delivery_mode=2 if settings.persistent else 1)
         self._channel: Channel | None = None
+        """Which messages go out on; None while there is none."""
+        self._heard: Channel | None = None
+        """Whose confirmations count: that one, or the last one while it is being closed."""
         self._publications: Publications | None = None
         self._open: dict[int, tuple[int, int]] = {}
         """Sequence and partition of each message that waits for its confirmation, by its tag."""
@@ -55,19 +58,25 @@ class RabbitProducer:
         """By partition: when the channel got the first refusal after which nothing of it was
         confirmed, and how many there were."""
         self._renewed: str | None = None
+        self._left: str | None = None
+        self._waiting_since_s = 0.0
+        """Since when messages wait and nothing was confirmed, while the broker did not block."""
         self._line = Line(clients, settings, self._opened, self._lost)
         self._line.connect(_CONNECT_S, lambda: self._channel is not None)
 
     def told(self) -> Mapping[str, str | None]:
         """See spi.TellsItself."""
         node, blocked = self._line.node, self._line.blocked or None
-        return {"node": node, "blocked": blocked, "channel": self._renewed}
+        why = {"channel": self._renewed, "left": self._left}
+        return {"node": node, "blocked": blocked, **why}
 
     def send(self, first: int, keys: Sequence[bytes | None], bodies: Sequence[bytes]) -> int:
         """As many as the window has room for."""
         publications = self._publications
         if not (self._channel and publications) or self._line.unwritten > _MOST_UNWRITTEN:
             return 0
+        if not self._open:
+            self._waiting_since_s = time.monotonic()
         room = self._settings.window - len(self._open)
         numbers = range(first, first + min(room, len(bodies)))
         frames = []
@@ -91,6 +100,7 @@ class RabbitProducer:
     def poll(self, timeout_s: float) -> None:
         """Confirmations come in here."""
         self._line.turn(timeout_s)
+        self._leave_who_is_silent()
         self._tell()
 
     def close(self, timeout_s: float) -> None:
@@ -103,10 +113,14 @@ class RabbitProducer:
 
     def _opened(self, connection: SelectConnection) -> None:
         def opened(channel: Channel) -> None:
+            self._heard = channel
             channel.add_on_return_callback(self._on_return)
             channel.add_on_close_callback(self._on_channel_closed)
             if self._settings.confirms:
-                channel.confirm_delivery(self._on_confirmation, lambda _: self._use(channel))
+                channel.confirm_delivery(
+                    lambda frame: self._on_confirmation(channel, frame),
+                    lambda _: self._use(channel),
+                )
             else:
                 self._use(channel)
 
@@ -121,7 +135,7 @@ class RabbitProducer:
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
         connection, in_use = channel.connection, channel is self._channel
-        if connection.is_closed:
+        if connection.is_closed or channel is not self._heard:
             return
         self._forget(f"channel closed: {reason}")
         self._channel = None
@@ -134,8 +148,22 @@ class RabbitProducer:
             self._opened(connection)
 
     def _lost(self) -> None:
-        self._channel = None
+        self._channel = self._heard = None
         self._forget("connection lost")
+
+    def _leave_who_is_silent(self) -> None:
+        """A node may take messages and confirm none, as long as it waits for a dead one. Another
+        connection asks again who leads a queue."""
+        now_s, limit_s = time.monotonic(), self._settings.new_connection_after
+        if self._line.blocked:
+            self._waiting_since_s = now_s
+        silent_s = now_s - self._waiting_since_s
+        if limit_s and self._open and silent_s >= limit_s:
+            waiting = f"{len(self._open):,} messages waited"
+            self._left = f"{self._line.node} confirmed nothing for {silent_s:.1f} s, {waiting}"
+            self._channel = self._heard = None
+            self._forget("connection left")
+            self._line.leave()
 
     def _forget(self, why: str) -> None:
         for sequence, partition in self._open.values():
@@ -147,7 +175,10 @@ class RabbitProducer:
         sequence = int.from_bytes(body[NUMBER_AT : NUMBER_AT + 8], "little", signed=True)
         self._returned[sequence] = f"returned: {method.reply_text}"
 
-    def _on_confirmation(self, frame: Any) -> None:  # noqa: ANN401 - pika's frame
+    def _on_confirmation(self, channel: Channel, frame: Any) -> None:  # noqa: ANN401 - pika's frame
+        if channel is not self._heard:
+            return
+        self._waiting_since_s = time.monotonic()
         method = frame.method
         if isinstance(method, pika.spec.Basic.Ack):
             self._confirm(method.delivery_tag, method.multiple)

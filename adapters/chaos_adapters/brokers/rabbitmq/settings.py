@@ -46,6 +46,10 @@ class Publishing(Connecting):
     new_channel_after: float = 0.0
     """Seconds. When a queue has refused all that came to it over the producer's channel for that
     long (`basic.nack`), the channel is closed and a new one opened; 0: never."""
+    new_connection_after: float = 0.0
+    """Seconds. When messages wait for their confirmation and none came for that long, though the
+    broker does not block the producer, it leaves its connection for one to the next node; 0: never.
+    """
 
 
 @dataclass(frozen=True)
