@@ -48,14 +48,16 @@ def test_safe_settings_survive_a_full_disk(run: Run) -> None:
 
 
 @pytest.mark.timeout(700)
-def test_flushed_messages_survive_the_loss_of_all_power_and_the_service_does_not(run: Run) -> None:
-    """A master that comes back in the same epoch shuts its slaves out (docs/rocketmq.md): FAIL for
-    want of service alone. Nothing that was acknowledged is lost."""
+def test_flushed_messages_survive_the_loss_of_all_power_but_the_service_may_not(run: Run) -> None:
+    """Nothing that was acknowledged is lost. A master that is back first, in its own epoch, shuts
+    its slaves out (docs/rocketmq.md): FAIL for want of service alone, and only then."""
     ran = run("rocketmq/unsafe/sync-flush-power-loss.yaml", "--runtime", "docker", within_s=560)
-    assert ran.code == 1, ran.output
+    logs = [path.read_text() for path in (ran.directory / "logs").glob("rocketmq-*.log")]
+    shut_out = any("Failed to find a consistent point" in text for text in logs)
+    assert ran.code == (1 if shut_out else 0), ran.output
     assert all(fault["proved"] for fault in ran.verdict["faults"])
     failed = {each["name"] for each in ran.verdict["questions"] if each["verdict"] == "FAIL"}
-    assert failed == {"availability"}
+    assert failed == ({"availability"} if shut_out else set())
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 

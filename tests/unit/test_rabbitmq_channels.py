@@ -158,8 +158,8 @@ def test_a_channel_that_the_broker_closes_costs_the_connection(
 
 
 def test_a_node_that_confirms_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After so many seconds, not before. What is open then is of unknown fate, whatever the node
-    says later; on the next connection all goes on."""
+    """After so many seconds, not before, and refusals are no confirmations. What is open then is of
+    unknown fate, whatever the node says later; on the next connection all goes on."""
     scene = _Scene(monkeypatch, limit_s=0, new_connection_after=5)
     scene.clock.now_s += 60
     scene.send(0, 2)
@@ -167,15 +167,15 @@ def test_a_node_that_confirms_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -
     scene.told(Basic.Ack(1))
     scene.clock.now_s += 4.9
     scene.send(2, 1)
-    scene.told()
+    scene.told(nack(2))
     assert (scene.line.left, scene.producer.told()["left"]) == (0, None)
     scene.clock.now_s += 0.1
     scene.told()
     assert scene.line.left == 1
-    told = "rabbitmq-2 confirmed nothing for 5.0 s, 2 messages waited"
+    told = "rabbitmq-2 confirmed nothing for 5.0 s, 1 waited"
     assert scene.producer.told()["left"] == told
     unknown = Outcome.INDETERMINATE
-    assert scene.sink.failures == [(each, unknown, "connection left") for each in (1, 2)]
+    assert scene.sink.failures == [(1, unknown, "nacked"), (2, unknown, "connection left")]
     assert scene.send(3, 1) == 0
     scene.producer._opened(_Connection())  # type: ignore[arg-type]
     assert scene.send(3, 2) == 2
@@ -191,14 +191,14 @@ def test_a_node_that_confirms_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -
 def test_a_node_that_has_a_reason_or_a_setting_that_is_off_keeps_the_connection(
     monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    """A blocked producer waits; each confirmation starts the time anew, also a refusal."""
+    """A blocked producer waits; each confirmation starts the time anew."""
     scene = _Scene(monkeypatch, limit_s=0, new_connection_after=0 if why == "off" else 5)
     scene.send(0, 9)
     for second in range(1, 10):
         scene.clock.now_s += 1
         scene.line.blocked = "low on disk" if why == "blocked" and second < 6 else ""
         if why == "confirmed" and second in (3, 6):
-            scene.told(nack(second))
+            scene.told(Basic.Ack(second))
         scene.told(*[Basic.Ack(9, multiple=True)] * (why == "nothing waits"))
     assert scene.line.left == 0
 

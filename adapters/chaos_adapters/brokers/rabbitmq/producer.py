@@ -152,14 +152,14 @@ class RabbitProducer:
         self._forget("connection lost")
 
     def _leave_who_is_silent(self) -> None:
-        """A node may take messages and confirm none, as long as it waits for a dead one. Another
-        connection asks again who leads a queue."""
+        """A node may take messages and confirm none, as it waits for a dead one with each of them
+        and refuses it after that. Another connection asks again who leads a queue."""
         now_s, limit_s = time.monotonic(), self._settings.new_connection_after
         if self._line.blocked:
             self._waiting_since_s = now_s
         silent_s = now_s - self._waiting_since_s
         if limit_s and self._open and silent_s >= limit_s:
-            waiting = f"{len(self._open):,} messages waited"
+            waiting = f"{len(self._open):,} waited"
             self._left = f"{self._line.node} confirmed nothing for {silent_s:.1f} s, {waiting}"
             self._channel = self._heard = None
             self._forget("connection left")
@@ -178,7 +178,6 @@ class RabbitProducer:
     def _on_confirmation(self, channel: Channel, frame: Any) -> None:  # noqa: ANN401 - pika's frame
         if channel is not self._heard:
             return
-        self._waiting_since_s = time.monotonic()
         method = frame.method
         if isinstance(method, pika.spec.Basic.Ack):
             self._confirm(method.delivery_tag, method.multiple)
@@ -200,6 +199,7 @@ class RabbitProducer:
             self._channel = None
 
     def _confirm(self, tag: int, multiple: bool) -> None:
+        self._waiting_since_s = time.monotonic()
         sequences, partitions = self._acked
         for sequence, partition in self._settled(tag, multiple):
             if self._returned and (why := self._returned.pop(sequence, "")):

@@ -47,9 +47,9 @@ class Publishing(Connecting):
     """Seconds. When a queue has refused all that came to it over the producer's channel for that
     long (`basic.nack`), the channel is closed and a new one opened; 0: never."""
     new_connection_after: float = 0.0
-    """Seconds. When messages wait for their confirmation and none came for that long, though the
-    broker does not block the producer, it leaves its connection for one to the next node; 0: never.
-    """
+    """Seconds. When messages wait and none was confirmed for that long, whether some were refused
+    or not, and the broker does not block the producer, it leaves its connection for one to the next
+    node; 0: never."""
 
 
 @dataclass(frozen=True)
