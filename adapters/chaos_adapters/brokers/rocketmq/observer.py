@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,11 +149,13 @@ class RocketmqObserver:
                 self._state, self._state_at = found, now
 
     def _told(self) -> Route:
-        """What most name servers say; of those who disagree, the first."""
-        if not self._routes:
-            return Route()
-        counted = Counter(str(each) for each in self._routes.values())
-        return max(self._routes.values(), key=lambda each: counted[str(each)])
+        """What most name servers say, first of who is master, as brokers register with one name
+        server after the other; of those who disagree, the first."""
+        said = list(self._routes.values())
+        votes = [
+            (sum(other.master == each.master for other in said), said.count(each)) for each in said
+        ]
+        return said[votes.index(max(votes))] if said else Route()
 
     def _view(self, now: float) -> View:
         told, state = self._told(), self._state
