@@ -18,18 +18,21 @@ COMMIT, ROLLBACK = "8", "12"
 
 class Broker(Server):
     """Stores a half message at its number in the queue and 100 times that in the log. `mute`: it
-    answers no question for an end with success."""
+    answers no question for an end with success. It stores nothing that is `illegal`."""
 
     def __init__(self) -> None:
         self.halves = 0
         self.ends: list[Mapping[str, str]] = []
         self.mute = False
+        self.illegal: set[bytes] = set()
         super().__init__()
 
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
         if code == codes.SEND_MESSAGE_V2:
             assert fields["f"] == "4"
             assert "TRAN_MSG\x01true\x02" in fields["i"]
+            if body in self.illegal:
+                return codes.MESSAGE_ILLEGAL, {}, b""
             place, self.halves = self.halves, self.halves + 1
             told = f"7F00000100002A9F{place * 100:016X}"
             answer = {"msgId": told, "queueId": fields["e"], "queueOffset": str(place)}
@@ -112,6 +115,23 @@ def test_what_cannot_be_ended_is_of_unknown_fate(broker: Broker) -> None:
     producer.close(10)
     assert sink.outcomes == {0: Outcome.INDETERMINATE, 1: Outcome.INDETERMINATE}
     assert len(broker.ends) > 2
+
+
+def test_a_transaction_of_which_a_message_failed_is_ended_all_the_same(broker: Broker) -> None:
+    """The others would wait for it for ever; nothing is acknowledged before its own end."""
+    broker.illegal, sink = {body(0)}, Sink()
+    producer = producer_of(broker, sink)
+    sent(producer, 0, 3)
+
+    def told() -> bool:
+        producer.poll(0.01)
+        return len(sink.outcomes) == 2
+
+    wait_until(told, "the first transaction to end", 10)
+    assert sink.outcomes == {0: Outcome.REFUSED, 1: Outcome.OK}
+    assert len(broker.ends) == 1
+    producer.close(10)
+    assert sink.outcomes[2] is Outcome.ABORTED
 
 
 @pytest.mark.parametrize(("number", "wanted"), [(1, COMMIT), (2, ROLLBACK), (3, ROLLBACK)])
