@@ -67,7 +67,7 @@ class Broker(Server):
         return codes.SUCCESS, {"offset": str(self.positions.get(place, 0))}, b""
 
     def pull(self, topic: str, queue: int, offset: int) -> Answer | None:
-        """One message; at its place in the log, 100 times the queue and the offset."""
+        """All that there are; each at its place in the log, 100 times the queue and the offset."""
         if self.cut:
             self.cut = False
             raise ConnectionError
@@ -78,8 +78,9 @@ class Broker(Server):
             return codes.PULL_NOT_FOUND, {"nextBeginOffset": str(offset)}, b""
         if not first <= offset < end:
             return codes.PULL_OFFSET_MOVED, {"nextBeginOffset": str(first)}, b""
-        found = stored(b"body", queue, 100 * queue + offset, offset=offset)
-        return codes.SUCCESS, {"nextBeginOffset": str(offset + 1)}, found
+        places = range(offset, end)
+        found = [stored(b"body", queue, 100 * queue + each, offset=each) for each in places]
+        return codes.SUCCESS, {"nextBeginOffset": str(end)}, b"".join(found)
 
 
 Make = Callable[..., RemotingConsumer]
