@@ -50,7 +50,7 @@ class RocketmqObserver:
             self._controllers = {name: Line(at) for name, at in found.items()}
         self._names = names(clients)
         self._asked_at: dict[Line, float] = {}
-        self._state, self._state_at = SyncState(), 0.0
+        self._state = SyncState()
         self._leader, self._leader_at = "", 0.0
         self._behind: dict[str, float] = {}
         self._routes: dict[str, Route] = {}
@@ -146,7 +146,7 @@ class RocketmqObserver:
         elif tag == _STATE:
             found = sync_state(answer.json())
             if found.epoch >= self._state.epoch:
-                self._state, self._state_at = found, now
+                self._state = found
 
     def _told(self) -> Route:
         """What most name servers say, first of who is master, as brokers register with one name
