@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from chaos.spi import NUMBER_AT, Numbers, Outcome, Transactions
+from chaos.spi import NUMBER_AT, Numbers, Outcome, Producer, Transactions
 from chaos.timing import wait_until
-from chaos_adapters.brokers.rocketmq import Rocketmq, codes
-from chaos_adapters.brokers.rocketmq.producer import RemotingProducer
-from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
+from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
 from tests.unit.rocketmq_server import Answer, Server, stored
 
 COMMIT, ROLLBACK = "8", "12"
@@ -64,17 +62,16 @@ def broker() -> Iterator[Broker]:
     found.close()
 
 
-def producer_of(broker: Broker, sink: Sink, **settings: int) -> RemotingProducer:
-    chosen = ProducerSettings(**settings)  # type: ignore[arg-type]
-    plan = Transactions(messages=2, abort=0.5)
-    return RemotingProducer({"namesrv-1": broker.address}, "topic", chosen, sink, plan)
+def producer_of(broker: Broker, sink: Sink, **settings: int) -> Producer:
+    plan, stream, clients = Transactions(2, 0.5), Topic(name="topic"), {"namesrv-1": broker.address}
+    return Rocketmq().transactional_producer(clients, stream, settings, sink, plan, "any")
 
 
 def body(number: int) -> bytes:
     return bytes(NUMBER_AT) + number.to_bytes(8, "little")
 
 
-def sent(producer: RemotingProducer, first: int, count: int) -> None:
+def sent(producer: Producer, first: int, count: int) -> None:
     def done() -> bool:
         nonlocal first, count
         producer.poll(0.01)
