@@ -19,19 +19,25 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 
 class Server:
-    """Tells the route and takes heartbeats; what else is asked, subclasses answer in `reply`."""
+    """Tells the route and takes heartbeats; what else is asked, subclasses answer in `reply`.
+
+    `at` are the brokers that the route names by their ids, None: the topic is not known. `remark`
+    goes with every answer. While `silent` is set, nothing is answered.
+    """
 
     def __init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self.socket.getsockname()[1])
+        self.at: Mapping[str, str] | None = {"0": str(self.address)}
+        self.remark, self.silent = "", False
         self.asked: Counter[int] = Counter()
         self.beats: list[bytes] = []
         self._lock = threading.Lock()
         self._lines: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
-        """One question at a time."""
+    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer | None:
+        """One question at a time; None: never."""
         raise NotImplementedError
 
     def ask(self, code: int, fields: Mapping[str, str], body: bytes) -> None:
@@ -58,21 +64,28 @@ class Server:
                 header = json.loads(file.read(length))
                 body = file.read(size - 4 - length)
                 with self._lock:
-                    code, fields, content = self._answer(line, header, body)
+                    answer = self._answer(line, header, body)
+                    if answer is None or self.silent:
+                        continue
+                    code, fields, content = answer
                     told = {
                         "code": code, "flag": 1, "opaque": header["opaque"], "extFields": fields,
+                        "remark": self.remark,
                     }  # fmt: skip
                     line.sendall(frame(json.dumps(told).encode(), content))
 
-    def _answer(self, line: socket.socket, header: Mapping[str, object], body: bytes) -> Answer:
+    def _answer(
+        self, line: socket.socket, header: Mapping[str, object], body: bytes
+    ) -> Answer | None:
         code, fields = header["code"], header["extFields"]
         assert isinstance(code, int)
         assert isinstance(fields, dict)
         self.asked[code] += 1
         if code == codes.GET_ROUTEINFO_BY_TOPIC:
-            at = {"0": str(self.address)}
+            if self.at is None:
+                return codes.TOPIC_NOT_EXIST, {}, b""
             route = {
-                "brokerDatas": [{"brokerName": "rocketmq", "brokerAddrs": at}],
+                "brokerDatas": [{"brokerName": "rocketmq", "brokerAddrs": self.at}],
                 "queueDatas": [
                     {
                         "brokerName": "rocketmq",
@@ -92,12 +105,17 @@ class Server:
 
 
 def stored(
-    body: bytes, queue: int = 0, physical: int = 0, times: int = 0, properties: str = ""
+    body: bytes,
+    queue: int = 0,
+    physical: int = 0,
+    times: int = 0,
+    properties: str = "",
+    offset: int = 0,
 ) -> bytes:
-    """One message at offset 0, as in class MessageDecoder."""
+    """One message, as in class MessageDecoder."""
     told = properties.encode()
     rest = (
-        struct.pack(">IIiiqqiq", 0xDAA320A7, 0, queue, 0, 0, physical, 0, 1)
+        struct.pack(">IIiiqqiq", 0xDAA320A7, 0, queue, 0, offset, physical, 0, 1)
         + bytes(8 + 8 + 8) + struct.pack(">iqi", times, 0, len(body)) + body
         + b"\x01t" + len(told).to_bytes(2, "big") + told
     )  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from chaos.spi import Settings
 from chaos_adapters.brokers.rocketmq import Rocketmq, Topic
 
-SAFE = {"allAckInSyncStateSet": True, "minInSyncReplicas": 2}
+SAFE: Settings = {"allAckInSyncStateSet": True, "minInSyncReplicas": 2}
 
 
 def test_what_is_in_memory_alone_counts_where_memories_are_lost() -> None:
@@ -18,3 +21,85 @@ def test_what_is_in_memory_alone_counts_where_memories_are_lost() -> None:
     assert not flushing.cache_caveats(Topic())
     told = [*unsafe.caveats(Topic(), {}, {}), *unsafe.cache_caveats(Topic())]
     assert [each.question for each in told if each.setting == blamed] == ["loss", "divergence"]
+
+
+def told(broker: Rocketmq, producer: Settings, consumer: Settings) -> set[tuple[str, str]]:
+    """Question and setting of each caveat."""
+    found = broker.caveats(Topic(), producer, consumer)
+    return {(each.question, each.setting) for each in found}
+
+
+FLUSH = ("loss", "flushDiskType=ASYNC_FLUSH")
+ALL = "allAckInSyncStateSet=false, inSyncReplicas=1"
+UNCLEAN = "enableElectUncleanMaster=true"
+
+
+@pytest.mark.parametrize(("broker", "wanted"), [
+    (Rocketmq(settings=SAFE), set()),
+    (Rocketmq(settings={**SAFE, "allAckInSyncStateSet": False}),
+     {("loss", ALL), ("divergence", ALL), FLUSH}),
+    (Rocketmq(settings={**SAFE, "minInSyncReplicas": 1}),
+     {("loss", "minInSyncReplicas=1"), ("divergence", "minInSyncReplicas=1"), FLUSH}),
+    (Rocketmq(settings=SAFE, controller_settings={"enableElectUncleanMaster": True}),
+     {("loss", UNCLEAN), ("divergence", UNCLEAN)}),
+    (Rocketmq(replicas=1, settings=SAFE), {("loss", "replicas=1"), FLUSH}),
+    (Rocketmq(replication="ASYNC_MASTER"), {("loss", "replication=ASYNC_MASTER"), FLUSH}),
+    (Rocketmq(replication="SYNC_MASTER"), {("loss", "inSyncReplicas=1"), FLUSH}),
+    (Rocketmq(replication="SYNC_MASTER", settings={"inSyncReplicas": 2}), set()),
+    (Rocketmq(replicas=1, settings={"flushDiskType": "SYNC_FLUSH"}), {("loss", "replicas=1")}),
+])  # fmt: skip
+def test_what_a_cluster_does_not_promise(broker: Rocketmq, wanted: set[tuple[str, str]]) -> None:
+    """Each setting under which an acknowledged message may be lost, or replaced, and no other: a
+    loss is explained by these."""
+    assert told(broker, {"orderly": True}, {}) == wanted
+
+
+ORDER = ("ordering", "orderly=false")
+
+
+@pytest.mark.parametrize(("producer", "consumer", "wanted"), [
+    ({}, {}, {ORDER}),
+    ({"orderly": True}, {"consumeFromWhere": "first"}, set()),
+    ({"orderly": True, "waitStoreMsgOK": False}, {}, {("loss", "waitStoreMsgOK=false")}),
+    ({"retryTimesWhenSendFailed": 2}, {}, {ORDER, ("duplication", "retryTimesWhenSendFailed=2")}),
+    ({"delayTimeLevel": 3}, {}, {ORDER, ("duplication", "delayTimeLevel=3")}),
+    ({}, {"consumeFromWhere": "last"}, {ORDER, ("loss", "consumeFromWhere=last")}),
+])  # fmt: skip
+def test_what_our_own_clients_do_not_promise(
+    producer: Settings, consumer: Settings, wanted: set[tuple[str, str]]
+) -> None:
+    """On a cluster that promises all."""
+    assert told(Rocketmq(settings=SAFE), producer, consumer) == wanted
+
+
+@pytest.mark.parametrize(("producer", "consumer", "orders"), [
+    (True, True, 0), (True, False, 1), (False, True, 1), (False, False, 2),
+])  # fmt: skip
+def test_what_the_native_client_does_not_promise(
+    producer: bool, consumer: bool, orders: int
+) -> None:
+    """It sends up to five times, whatever is set; order takes both sides."""
+    found = Rocketmq(settings=SAFE, client="native").caveats(
+        Topic(), {"orderly": producer}, {"orderly": consumer}
+    )
+    questions = [each.question for each in found]
+    assert sorted(questions) == ["duplication", *["ordering"] * orders]
+
+
+@pytest.mark.parametrize(("producer", "consumer", "path"), [
+    ({"window": "many"}, {}, "producers.settings.window"),
+    ({"window": True}, {}, "producers.settings.window"),
+    ({"window": 0}, {}, "producers.settings.window"),
+    ({"orderly": 1}, {}, "producers.settings.orderly"),
+    ({"sendTimeout": 1}, {}, "producers.settings.sendTimeout"),
+    ({}, {"consumeFromWhere": "latest"}, "consumers.settings.consumeFromWhere"),
+    ({}, {"window": 5}, "consumers.settings.window"),
+])  # fmt: skip
+def test_settings_that_would_not_be_heeded_are_refused(
+    producer: Settings, consumer: Settings, path: str
+) -> None:
+    """By where they stand; what is fine is not."""
+    found = Rocketmq().client_problems(producer, consumer)
+    assert [where for where, _ in found] == [f"load.{path}"]
+    fine: Settings = {"retryTimesWhenSendFailed": 0, "orderly": False, "window": 1}
+    assert not Rocketmq().client_problems(fine, {"consumeFromWhere": "last"})

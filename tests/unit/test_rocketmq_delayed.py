@@ -11,8 +11,9 @@ import pytest
 from chaos.spi import Numbers, Outcome
 from chaos.timing import wait_until
 from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
-from chaos_adapters.brokers.rocketmq.delayed import TOPIC, delivered
+from chaos_adapters.brokers.rocketmq.delayed import TOPIC, Asked, Backlog, delivered
 from chaos_adapters.brokers.rocketmq.producer import RemotingProducer
+from chaos_adapters.brokers.rocketmq.remoting import Frame
 from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
 from tests.unit.rocketmq_server import Answer, Server
 
@@ -108,6 +109,25 @@ def test_the_end_does_not_wait_for_ever(
 def test_how_far_the_broker_is(body: bytes, found: int | None) -> None:
     """Numbers stand there as keys without quotes, in one line or in several."""
     assert delivered(body, 3) == found
+
+
+def test_a_broker_is_through_when_it_has_got_to_the_end_that_was_asked_for() -> None:
+    """Without an end nothing is known, nor from an answer that is none."""
+    backlog = Backlog(3)
+    end, got = Asked(codes.GET_MAX_OFFSET), Asked(codes.GET_ALL_DELAY_OFFSET)
+
+    def over(offset: int) -> bool:
+        body = b'{"offsetTable":{3:%d}}' % offset
+        backlog.answered(got, Frame(codes.SUCCESS, body=body))
+        return backlog.over
+
+    assert not over(5)
+    backlog.answered(end, Frame(codes.SYSTEM_ERROR))
+    backlog.answered(got, Frame(codes.SYSTEM_ERROR))
+    assert not over(5)
+    backlog.answered(end, Frame(codes.SUCCESS, fields={"offset": "6"}))
+    assert not over(5)
+    assert over(6)
 
 
 def test_levels_that_no_run_can_wait_for_are_refused() -> None:

@@ -163,7 +163,17 @@ def test_a_call_of_the_listener_lasts_until_its_message_is_settled(
 
 
 @pytest.mark.parametrize(
-    "body", [BODY, b"", b"bXFj", b"bXFjMQ=", b"bXFjM not Base64", as_text(b"other")]
+    "body",
+    [
+        BODY,
+        b"",
+        b"bXFj",
+        b"bXFjMQ=",
+        b"bXFjM not Base64",
+        as_text(b"other"),
+        as_text(BODY) + b"!",
+        as_text(BODY)[:8] + b"\0" + as_text(BODY)[8:],
+    ],
 )
 def test_a_body_that_is_no_text_of_ours_is_left_alone(body: bytes) -> None:
     """Plain ones, damaged ones, other people's."""
@@ -186,6 +196,28 @@ def test_without_its_library_it_is_told_what_to_do(
     assert "has none" in native.transaction_problems({})[0]
     with pytest.raises(ClusterError, match=library.COMMAND):
         library.load()
+
+
+def test_the_library_is_taken_by_its_hash_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pip is told which file it has to be, and asked once."""
+    asked: list[tuple[list[str], str]] = []
+
+    def run(command: list[str], **options: object) -> None:
+        asked.append((command, Path(command[-1]).read_text()))
+        into = Path(command[command.index("--target") + 1]) / "rocketmq"
+        into.mkdir(parents=True)
+        (into / "librocketmq.so").touch()
+
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(library.subprocess, "run", run)  # type: ignore[attr-defined]
+    library.install()
+    assert not library.missing()
+    library.install()
+    ((command, wanted),) = asked
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(command)
+    assert wanted == f"{library.WHEEL} --hash=sha256:{library.SHA256}\n"
 
 
 class Broker(Server):

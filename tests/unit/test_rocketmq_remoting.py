@@ -131,10 +131,30 @@ def test_a_send_has_its_number_queue_key_and_body(key: bytes | None) -> None:
     assert raw[8 + head :] == b"body%d"
 
 
+def test_a_send_says_what_its_settings_say() -> None:
+    """Whether the answer is to wait for copies, and for how long the message is kept back; a half
+    message says that it is one."""
+
+    def told(settings: ProducerSettings, half: bool = False) -> tuple[str, str]:
+        raw = Templates("topic", settings, half).frame(1, 0, None, b"", 1)
+        fields = json.loads(raw[8 : 8 + struct.unpack(">iI", raw[:8])[1]])["extFields"]
+        return fields["f"], fields["i"]
+
+    plain = f"{OWN_QUEUE}\x010\x02"
+    assert told(ProducerSettings(waitStoreMsgOK=False)) == ("0", f"WAIT\x01false\x02{plain}")
+    delayed = f"WAIT\x01true\x02{plain}DELAY\x012\x02"
+    assert told(ProducerSettings(delayTimeLevel=2)) == ("0", delayed)
+    half = f"WAIT\x01true\x02{plain}TRAN_MSG\x01true\x02PGROUP\x01chaos-producers\x02"
+    assert told(ProducerSettings(), half=True) == ("4", half)
+
+
 @pytest.mark.parametrize(("code", "remark", "wanted"), [
     (0, "", Outcome.OK),
     (10, "", Outcome.WEAK), (11, "", Outcome.WEAK), (12, "", Outcome.WEAK),
     (2, "[REJECTREQUEST]system busy", Outcome.REFUSED), (14, "", Outcome.REFUSED),
+    (13, "", Outcome.REFUSED), (16, "", Outcome.REFUSED),
+    (1, "create mapped file failed, server is busy", Outcome.REFUSED),
+    (1, "create message failed", Outcome.INDETERMINATE), (1, "", Outcome.INDETERMINATE),
     (17, "", Outcome.REFUSED), (1, "in-sync replicas not enough", Outcome.REFUSED),
     (1, "UNKNOWN_ERROR", Outcome.INDETERMINATE), (205, "", Outcome.INDETERMINATE),
 ])  # fmt: skip

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.spi import Address, Place
+from chaos.spi import Address, Place, View
 from chaos_adapters.brokers.rocketmq import Rocketmq
 from chaos_adapters.brokers.rocketmq.admin import _listed
-from chaos_adapters.brokers.rocketmq.topology import CONTROLLER, DLEDGER, JRAFT, RAFT, Topology
+from chaos_adapters.brokers.rocketmq.topology import (
+    CONTROLLER,
+    DLEDGER,
+    HA,
+    JRAFT,
+    RAFT,
+    REMOTING,
+    Topology,
+)
 
 
 def places(topology: Topology) -> list[Place]:
@@ -57,3 +65,54 @@ def test_a_fixed_master_needs_no_controllers() -> None:
     assert _listed(found) == []
     assert properties(broker, where[3])["brokerRole"] == "SYNC_MASTER"
     assert properties(broker, where[4])["brokerRole"] == "SLAVE"
+
+
+VIEW = View(
+    controller="namesrv-2",
+    leaders=dict.fromkeys((1, 2), "rocketmq-3"),
+    replicas=dict.fromkeys((1, 2), ("rocketmq-1", "rocketmq-2", "rocketmq-3")),
+    alive=("namesrv-1", "namesrv-2", "rocketmq-1", "rocketmq-3"),
+)
+HEADLESS = View(leaders={0: None}, replicas={0: ("rocketmq-1", "rocketmq-2")})
+
+
+@pytest.mark.parametrize(
+    ("role", "found", "headless"),
+    [
+        ("controller", ["namesrv-2"], []),
+        ("namesrv", ["namesrv-1", "namesrv-2"], []),
+        ("namesrvs", ["namesrv-1", "namesrv-2"], []),
+        ("master", ["rocketmq-3"], []),
+        ("leader", ["rocketmq-3"], []),
+        ("slave", ["rocketmq-1", "rocketmq-2"], ["rocketmq-1", "rocketmq-2"]),
+        ("slaves", ["rocketmq-1", "rocketmq-2"], ["rocketmq-1", "rocketmq-2"]),
+        ("followers", ["rocketmq-1", "rocketmq-2"], ["rocketmq-1", "rocketmq-2"]),
+    ],
+)
+def test_roles_are_those_of_the_view(role: str, found: list[str], headless: list[str]) -> None:
+    """With and without a partition; where there is no master, nobody is made up. A slave is never
+    the master, a name server never a broker."""
+    partition = 2 if Rocketmq.roles[role] else None
+    assert list(Rocketmq().locate(role, partition, VIEW)) == found
+    assert list(Rocketmq().locate(role, 0 if partition else None, HEADLESS)) == headless
+    assert list(Rocketmq().locate(role, partition, View())) == []
+
+
+def test_the_settings_of_an_experiment_have_the_last_word() -> None:
+    """Over our own, of brokers and of name servers each; a fixed master has the number 0 and the
+    role that was chosen."""
+    broker = Rocketmq(
+        replication="ASYNC_MASTER",
+        settings={"slaveReadEnable": False, "flushDiskType": "SYNC_FLUSH"},
+        controller_settings={"scanNotActiveBrokerInterval": 100},
+    )
+    where = places(broker.topology)
+    assert properties(broker, where[0])["scanNotActiveBrokerInterval"] == "100"
+    assert "flushDiskType" not in properties(broker, where[0])
+    one, two = (properties(broker, place) for place in where[3:5])
+    assert (one["brokerRole"], one["brokerId"]) == ("ASYNC_MASTER", "0")
+    assert (two["brokerRole"], two["brokerId"]) == ("SLAVE", "1")
+    for each, place in zip((one, two), where[3:5], strict=True):
+        assert (each["slaveReadEnable"], each["flushDiskType"]) == ("false", "SYNC_FLUSH")
+        assert each["listenPort"] == str(place.listen[REMOTING].port)
+        assert each["haListenPort"] == str(place.listen[HA].port)

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from chaos.spi import NUMBER_AT, Numbers, Outcome, Transactions
+from chaos.spi import NUMBER_AT, Numbers, Outcome, Producer, Transactions
 from chaos.timing import wait_until
-from chaos_adapters.brokers.rocketmq import Rocketmq, codes
-from chaos_adapters.brokers.rocketmq.producer import RemotingProducer
-from chaos_adapters.brokers.rocketmq.settings import ProducerSettings
+from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
 from tests.unit.rocketmq_server import Answer, Server, stored
 
 COMMIT, ROLLBACK = "8", "12"
@@ -18,18 +16,21 @@ COMMIT, ROLLBACK = "8", "12"
 
 class Broker(Server):
     """Stores a half message at its number in the queue and 100 times that in the log. `mute`: it
-    answers no question for an end with success."""
+    answers no question for an end with success. It stores nothing that is `illegal`."""
 
     def __init__(self) -> None:
         self.halves = 0
         self.ends: list[Mapping[str, str]] = []
         self.mute = False
+        self.illegal: set[bytes] = set()
         super().__init__()
 
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
         if code == codes.SEND_MESSAGE_V2:
             assert fields["f"] == "4"
             assert "TRAN_MSG\x01true\x02" in fields["i"]
+            if body in self.illegal:
+                return codes.MESSAGE_ILLEGAL, {}, b""
             place, self.halves = self.halves, self.halves + 1
             told = f"7F00000100002A9F{place * 100:016X}"
             answer = {"msgId": told, "queueId": fields["e"], "queueOffset": str(place)}
@@ -61,17 +62,16 @@ def broker() -> Iterator[Broker]:
     found.close()
 
 
-def producer_of(broker: Broker, sink: Sink, **settings: int) -> RemotingProducer:
-    chosen = ProducerSettings(**settings)  # type: ignore[arg-type]
-    plan = Transactions(messages=2, abort=0.5)
-    return RemotingProducer({"namesrv-1": broker.address}, "topic", chosen, sink, plan)
+def producer_of(broker: Broker, sink: Sink, **settings: int) -> Producer:
+    plan, stream, clients = Transactions(2, 0.5), Topic(name="topic"), {"namesrv-1": broker.address}
+    return Rocketmq().transactional_producer(clients, stream, settings, sink, plan, "any")
 
 
 def body(number: int) -> bytes:
     return bytes(NUMBER_AT) + number.to_bytes(8, "little")
 
 
-def sent(producer: RemotingProducer, first: int, count: int) -> None:
+def sent(producer: Producer, first: int, count: int) -> None:
     def done() -> bool:
         nonlocal first, count
         producer.poll(0.01)
@@ -112,6 +112,23 @@ def test_what_cannot_be_ended_is_of_unknown_fate(broker: Broker) -> None:
     producer.close(10)
     assert sink.outcomes == {0: Outcome.INDETERMINATE, 1: Outcome.INDETERMINATE}
     assert len(broker.ends) > 2
+
+
+def test_a_transaction_of_which_a_message_failed_is_ended_all_the_same(broker: Broker) -> None:
+    """The others would wait for it for ever; nothing is acknowledged before its own end."""
+    broker.illegal, sink = {body(0)}, Sink()
+    producer = producer_of(broker, sink)
+    sent(producer, 0, 3)
+
+    def told() -> bool:
+        producer.poll(0.01)
+        return len(sink.outcomes) == 2
+
+    wait_until(told, "the first transaction to end", 10)
+    assert sink.outcomes == {0: Outcome.REFUSED, 1: Outcome.OK}
+    assert len(broker.ends) == 1
+    producer.close(10)
+    assert sink.outcomes[2] is Outcome.ABORTED
 
 
 @pytest.mark.parametrize(("number", "wanted"), [(1, COMMIT), (2, ROLLBACK), (3, ROLLBACK)])

@@ -42,7 +42,7 @@ _STEP_S = 0.2
 class Queue:
     """One queue that this member reads, of the topic or of retries. `position` is where the next
     pull begins (None: not known yet), `settled` the first message that is not settled, `stored`
-    what the broker was told."""
+    what the broker was told; `at_end` says that the group has no position and begins at the end."""
 
     topic: str
     number: int
@@ -51,6 +51,7 @@ class Queue:
     settled: int = -1
     stored: int = -1
     asked_at: float = 0.0
+    at_end: bool = False
     open: bool = False
     ready: list[Stored] = field(default_factory=list)
 
@@ -256,8 +257,7 @@ class RemotingConsumer:
         if now < queue.asked_at:
             return
         if queue.position is None:
-            fields = {"consumerGroup": self._group, "topic": queue.topic, "queueId": queue.number}
-            source.ask(_Position(queue), codes.QUERY_CONSUMER_OFFSET, fields)
+            self._ask_position(queue, source)
         elif len(queue.ready) < _PREFETCH:
             fields = dict(pull_fields(
                 self._group, queue.topic, queue.number, queue.position,
@@ -267,6 +267,17 @@ class RemotingConsumer:
         else:
             return
         queue.open, queue.asked_at = True, now
+
+    def _ask_position(self, queue: Queue, source: Line) -> None:
+        fields: dict[str, object] = {"topic": queue.topic, "queueId": queue.number}
+        if queue.at_end:
+            source.ask(_Position(queue), codes.GET_MAX_OFFSET, {**fields, "committed": True})
+            return
+        if self._begins_last:
+            # Else it says 0 for what it has from the beginning on (class ConsumerManageProcessor).
+            fields["setZeroIfNotFound"] = False
+        fields["consumerGroup"] = self._group
+        source.ask(_Position(queue), codes.QUERY_CONSUMER_OFFSET, fields)
 
     def _answered(self, tag: object, answer: Frame, now: float) -> None:
         if tag is None and answer.code == codes.NOTIFY_CONSUMER_IDS_CHANGED:
@@ -301,12 +312,21 @@ class RemotingConsumer:
     def _positioned(self, queue: Queue, answer: Frame, now: float) -> None:
         if answer.code == codes.SUCCESS:
             queue.position = int(answer.fields["offset"])
+        elif answer.code == codes.QUERY_NOT_FOUND and self._begins_last:
+            queue.at_end = queue.topic == self._topic
+            queue.position = None if queue.at_end else 0
         elif answer.code == codes.QUERY_NOT_FOUND:
             queue.position = 0
         else:
             queue.asked_at = now + _RETRY_S
-            return
-        queue.stored = queue.settled = queue.received = queue.position
+        if queue.position is not None:
+            queue.settled = queue.received = queue.position
+            # An end is stored with the rest: whoever has the queue next would take a later one.
+            queue.stored = -1 if queue.at_end else queue.position
+
+    @property
+    def _begins_last(self) -> bool:
+        return self._settings.consumeFromWhere == "last"
 
     @property
     def _master(self) -> Line | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +50,7 @@ class RocketmqObserver:
             self._controllers = {name: Line(at) for name, at in found.items()}
         self._names = names(clients)
         self._asked_at: dict[Line, float] = {}
-        self._state, self._state_at = SyncState(), 0.0
+        self._state = SyncState()
         self._leader, self._leader_at = "", 0.0
         self._behind: dict[str, float] = {}
         self._routes: dict[str, Route] = {}
@@ -147,14 +146,16 @@ class RocketmqObserver:
         elif tag == _STATE:
             found = sync_state(answer.json())
             if found.epoch >= self._state.epoch:
-                self._state, self._state_at = found, now
+                self._state = found
 
     def _told(self) -> Route:
-        """What most name servers say; of those who disagree, the first."""
-        if not self._routes:
-            return Route()
-        counted = Counter(str(each) for each in self._routes.values())
-        return max(self._routes.values(), key=lambda each: counted[str(each)])
+        """What most name servers say, first of who is master, as brokers register with one name
+        server after the other; of those who disagree, the first."""
+        said = list(self._routes.values())
+        votes = [
+            (sum(other.master == each.master for other in said), said.count(each)) for each in said
+        ]
+        return said[votes.index(max(votes))] if said else Route()
 
     def _view(self, now: float) -> View:
         told, state = self._told(), self._state

@@ -1,0 +1,148 @@
+"""What each RocketMQ broker holds, read from itself, and whom a stream is read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from zlib import crc32
+
+import pytest
+
+from chaos.errors import ClusterError
+from chaos.spi import Address, Deliveries, Held, PartitionEnd
+from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
+from chaos_adapters.brokers.rocketmq.text import as_text
+from tests.unit.rocketmq_server import Answer, Server, stored
+
+BODY = b"mqc1\0"
+STREAM = Topic(partitions=2, name="run")
+
+
+class Broker(Server):
+    """A replica of [first, end) of either queue, whose messages are 100 bytes of the log each. It
+    has `more` after it was asked for what it has not five times. `master` is whom it names; while
+    it is `gone`, it closes every connection."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.first, self.end, self.more = text, 0, 0, 0
+        self.epochs: list[Mapping[str, int]] | None = None
+        self.times = self.missed = 0
+        self.gone = False
+        self.master = ""
+        super().__init__()
+
+    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
+        if self.gone:
+            raise ConnectionError
+        if code == codes.GET_BROKER_CLUSTER_INFO:
+            table = {"rocketmq": {"brokerAddrs": {"0": self.master}}}
+            return codes.SUCCESS, {}, json.dumps({"brokerAddrTable": table}).encode()
+        if code == codes.GET_BROKER_EPOCH_CACHE:
+            if self.epochs is None:
+                return codes.SYSTEM_ERROR, {}, b""
+            return codes.SUCCESS, {}, json.dumps({"epochList": self.epochs}).encode()
+        if code in (codes.GET_MIN_OFFSET, codes.GET_MAX_OFFSET):
+            end = self.first if code == codes.GET_MIN_OFFSET else self.end
+            return codes.SUCCESS, {"offset": str(end)}, b""
+        assert code == codes.PULL_MESSAGE
+        offset = int(fields["queueOffset"])
+        if offset >= self.end:
+            self.missed += 1
+            if self.missed == 5:
+                self.end += self.more
+            return codes.PULL_NOT_FOUND, {"nextBeginOffset": str(offset)}, b""
+        assert offset >= self.first
+        text = as_text(BODY + b"%s%d" % (self.text.encode(), offset))
+        found = stored(text, int(fields["queueId"]), 100 * offset, self.times, offset=offset)
+        return codes.SUCCESS, {"nextBeginOffset": str(offset + 1)}, found
+
+
+@pytest.fixture
+def brokers() -> Iterator[list[Broker]]:
+    """Two, the first of which is name server as well; the second is master."""
+    found = [Broker("one"), Broker("two")]
+    for broker in found:
+        broker.master = str(found[1].address)
+    yield found
+    for broker in found:
+        broker.close()
+
+
+def clients_of(brokers: list[Broker]) -> dict[str, Address]:
+    """The first as a name server too."""
+    named = {f"rocketmq-{n}": broker.address for n, broker in enumerate(brokers, 1)}
+    return {"namesrv-1": brokers[0].address, **named}
+
+
+def held(
+    brokers: list[Broker], node: str, timeout_s: float
+) -> tuple[list[Held], list[PartitionEnd]]:
+    """Of the first queue, and the ends of both."""
+    found = list(Rocketmq().held(node, clients_of(brokers), STREAM, timeout_s))
+    ends = [each for each in found if isinstance(each, PartitionEnd)]
+    return [each for each in found if isinstance(each, Held) and each.partition == 0], ends
+
+
+def test_a_replica_is_read_from_its_node_until_it_has_what_the_longest_has(
+    brokers: list[Broker],
+) -> None:
+    """From its own first message on; digests are of the bodies that came, whatever the broker says
+    of them, and an epoch is that of the master who wrote at this place of the log."""
+    one, two = brokers
+    one.first, one.end, one.more = 1, 3, 1
+    two.end = 4
+    one.epochs = [{"epoch": 7, "startOffset": 200}, {"epoch": 2, "startOffset": 0}]
+    found, ends = held(brokers, "rocketmq-1", 10)
+    bodies = [BODY + b"one%d" % offset for offset in (1, 2, 3)]
+    assert [each.firsts[0] for each in found] == [1, 2, 3]
+    assert [each.lasts[0] for each in found] == [1, 2, 3]
+    assert [each.bodies[0] for each in found] == bodies
+    assert [each.digests[0] for each in found] == [
+        crc32(as_text(body)) & 0x7FFFFFFF for body in bodies
+    ]
+    assert [each.epochs[0] for each in found] == [2, 7, 7]
+    assert ends == [PartitionEnd(0, 1, 4, 4), PartitionEnd(1, 1, 4, 4)]
+
+
+def test_a_replica_that_stays_behind_never_says_that_it_is_whole(brokers: list[Broker]) -> None:
+    """Its end is that of the longest, and it was not read so far. Without controllers there are no
+    epochs."""
+    brokers[0].end, brokers[1].end = 2, 3
+    found: list[Held | PartitionEnd] = []
+    with suppress(ClusterError):  # when the time is over just while it is asked
+        found += Rocketmq().held("rocketmq-1", clients_of(brokers), STREAM, 0.5)
+    for each in found:
+        if isinstance(each, Held):
+            assert list(each.epochs) == [0]
+        else:
+            assert (each.first, each.end, each.read < 3) == (0, 3, True)
+
+
+def test_name_servers_hold_nothing(brokers: list[Broker]) -> None:
+    """They are asked for nothing, and are no replicas that are empty."""
+    assert held(brokers, "namesrv-1", 1) == ([], [])
+
+
+def test_a_node_that_says_nothing_is_an_error(brokers: list[Broker]) -> None:
+    """It is no replica without messages."""
+    brokers[0].gone, brokers[1].end = True, 1
+    with pytest.raises(ClusterError, match="does not answer"):
+        held(brokers, "rocketmq-1", 1)
+    brokers[0].gone = False
+    assert held(brokers, "rocketmq-2", 10)[1] == [PartitionEnd(n, 0, 1, 1) for n in (0, 1)]
+
+
+def test_a_stream_is_what_the_master_holds(brokers: list[Broker]) -> None:
+    """From its first message to its end; bodies as they were before they became text."""
+    one, two = brokers
+    one.end, two.first, two.end = 9, 2, 4
+    two.times = 1
+    found = list(Rocketmq().stored(clients_of(brokers), STREAM, 10))
+    rows = [each for each in found if isinstance(each, Deliveries)]
+    places = [(each.partitions[0], each.offsets[0]) for each in rows]
+    assert places == [(0, 2), (0, 3), (1, 2), (1, 3)]
+    assert [each.bodies[0] for each in rows[:2]] == [BODY + b"two2", BODY + b"two3"]
+    assert rows[0].redelivered == [True]
+    ends = [each for each in found if isinstance(each, PartitionEnd)]
+    assert ends == [PartitionEnd(0, 2, 4, 4), PartitionEnd(1, 2, 4, 4)]
