@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from chaos.errors import ClusterError
+from chaos.spi import Address
 from chaos.timing import wait_until
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.lines import Line, ask
-from chaos_adapters.brokers.rocketmq.remoting import Frame
+from chaos_adapters.brokers.rocketmq.remoting import Frame, frame
 from chaos_adapters.brokers.rocketmq.routes import Route, RouteWatch, address, route
 from tests.unit.rocketmq_server import Answer, Server
 
@@ -86,6 +89,22 @@ def test_what_is_open_when_a_connection_breaks_is_lost_once(broker: Broker) -> N
     assert answers(line, 1) == [("next", "b")]
     assert broker.names == ["cut", "b"]
     line.close()
+
+
+def test_a_new_connection_begins_with_a_new_answer() -> None:
+    """The half of one that was received before the last connection broke is no part of it."""
+    whole = frame(b'{"code": 0, "opaque": 2, "flag": 1, "extFields": {"name": "b"}}', b"body")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = Line(Address("127.0.0.1", server.getsockname()[1]))
+        for part, tag in ((whole[:20], "first"), (whole, "second")):
+            line.connect(time.monotonic())
+            peer, _ = server.accept()
+            line.ask(tag, CODE, {})
+            with peer:
+                peer.sendall(part)
+                if tag == "second":
+                    assert answers(line, 1) == [("second", "b")]
+            wait_until(lambda: not line.turn() and not line.connected, "the end", 5, every_s=0.06)
 
 
 def test_no_for_an_answer_is_an_error(broker: Broker) -> None:
@@ -170,6 +189,27 @@ def test_a_change_of_slaves_alone_is_told(broker: Broker) -> None:
     now = turned(watch, {0: HERE}, 1.0)
     broker.at = {"0": HERE, "1": THERE}
     turned(watch, {0: HERE, 1: THERE}, now)
+    watch.close()
+
+
+def test_a_name_server_that_knows_no_topic_yet_changes_nothing(broker: Broker) -> None:
+    """It was just started. It is asked on in a hurry, until a broker has registered there."""
+    watch = RouteWatch([broker.address], "topic", every_s=0.1)
+    broker.at = {"0": HERE}
+    now = turned(watch, {0: HERE}, 1.0)
+    broker.at = None
+    asked = broker.asked[codes.GET_ROUTEINFO_BY_TOPIC]
+
+    def asked_again() -> bool:
+        nonlocal now
+        now += 0.02
+        assert not watch.turn(now)
+        return broker.asked[codes.GET_ROUTEINFO_BY_TOPIC] > asked + 3
+
+    wait_until(asked_again, "four questions", 10, every_s=0.001)
+    assert (watch.route.master, watch.route.queues) == (address(HERE), 4)
+    broker.at = {"0": THERE}
+    turned(watch, {0: THERE}, now)
     watch.close()
 
 

@@ -43,6 +43,8 @@ class Line:
         """Connect, unless that is done or was tried a moment ago; `now` is a `time.monotonic`."""
         if not self._socket and now >= self._tried_at + _RETRY_S:
             self._tried_at = now
+            # The rest of an answer that broke off never comes: all that follows would be misread.
+            self._received.clear()
             self._socket = socket.socket()
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

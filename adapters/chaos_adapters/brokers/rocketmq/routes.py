@@ -87,6 +87,10 @@ class RouteWatch:
         for _, frame in self.line.turn():
             self._heard_at = now
             found = route(frame)
+            if self.route.queues and not found.queues:
+                # It has just started, and knows no topic before the first broker registers.
+                self._hurry = True
+                continue
             changed |= found != self.route
             self._hurry &= found == self.route or found.master is None
             self.route = found
