@@ -187,6 +187,26 @@ def test_what_is_of_unknown_fate_is_sent_again_as_often_as_is_said(
     assert Counter(broker.seen) == {b"0": 3, b"1": 3}
 
 
+def test_a_refusal_says_nothing_of_an_earlier_try_of_unknown_fate(
+    broker: Broker, send: Send
+) -> None:
+    """That one may have been stored before the broker took nothing any more."""
+    broker.answers = {b"0": [None, *[codes.SYSTEM_BUSY] * 1000], b"1": [None, codes.MESSAGE_ILLEGAL]}
+    _, sink = send(2, sendMsgTimeout=200, retryTimesWhenSendFailed=1)
+    assert sink.failures == {
+        0: (Outcome.INDETERMINATE, "SYSTEM_BUSY"), 1: (Outcome.INDETERMINATE, "MESSAGE_ILLEGAL"),
+    }  # fmt: skip
+    assert broker.seen.count(b"0") > 2
+
+
+def test_refusals_leave_the_retries_of_what_is_lost(broker: Broker, send: Send) -> None:
+    """Nothing of them is stored, so they are no risk of a duplicate."""
+    broker.answers = {b"0": [codes.SYSTEM_BUSY, codes.SYSTEM_BUSY, None]}
+    _, sink = send(1, sendMsgTimeout=300, retryTimesWhenSendFailed=1)
+    assert not sink.failures
+    assert broker.seen == [b"0"] * 4
+
+
 def test_in_order_one_message_of_a_queue_is_open_at_a_time(broker: Broker, send: Send) -> None:
     """Of those that are refused too, so that none overtakes another."""
     broker.answers = {b"%d" % n: [codes.SYSTEM_BUSY] for n in (0, 2, 3)}

@@ -16,17 +16,22 @@ COMMIT, ROLLBACK = "8", "12"
 
 class Broker(Server):
     """Stores a half message at its number in the queue and 100 times that in the log. `mute`: it
-    answers no question for an end with success. It stores nothing that is `illegal`."""
+    answers no question for an end with success. It stores nothing that is `illegal`, and does not
+    answer at all the first time that it gets what is `lost`."""
 
     def __init__(self) -> None:
         self.halves = 0
         self.ends: list[Mapping[str, str]] = []
         self.mute = False
         self.illegal: set[bytes] = set()
+        self.lost: set[bytes] = set()
         super().__init__()
 
-    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
+    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer | None:
         if code == codes.SEND_MESSAGE_V2:
+            if body in self.lost:
+                self.lost.remove(body)
+                return None
             assert fields["f"] == "4"
             assert "TRAN_MSG\x01true\x02" in fields["i"]
             if body in self.illegal:
@@ -129,6 +134,17 @@ def test_a_transaction_of_which_a_message_failed_is_ended_all_the_same(broker: B
     assert len(broker.ends) == 1
     producer.close(10)
     assert sink.outcomes[2] is Outcome.ABORTED
+
+
+def test_a_half_message_refused_after_a_try_of_unknown_fate_is_of_unknown_fate(
+    broker: Broker,
+) -> None:
+    """The first try may be stored as a half message, and the broker ask for its end."""
+    broker.illegal, broker.lost, sink = {body(0)}, {body(0)}, Sink()
+    producer = producer_of(broker, sink, sendMsgTimeout=200, retryTimesWhenSendFailed=1)
+    sent(producer, 0, 1)
+    producer.close(10)
+    assert sink.outcomes == {0: Outcome.INDETERMINATE}
 
 
 @pytest.mark.parametrize(("number", "wanted"), [(1, COMMIT), (2, ROLLBACK), (3, ROLLBACK)])

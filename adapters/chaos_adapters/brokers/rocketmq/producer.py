@@ -6,7 +6,8 @@ heartbeat, as through a proxy a connection says nothing, and nothing more while 
 
     new ──handed over──> open ──answered OK──────────────────> acknowledged
                           │ ──stored, but flush or copy late──> WEAK
-                          │ ──refused──> again, in order, until sendMsgTimeout is over: REFUSED
+                          │ ──refused──> again, in order, until sendMsgTimeout is over: REFUSED;
+                          │              after a try of unknown fate: INDETERMINATE
                           │ ──no answer in time, line lost──> INDETERMINATE, or again
 
 In transactions what is answered OK is a half message, whose way goes on in `transactions`.
@@ -45,7 +46,7 @@ _BEAT, _VERDICT = "beat", "verdict"
 
 @dataclass(slots=True)
 class Send:
-    """One message under way."""
+    """One message under way. `lost` are the tries of which nobody knows whether they were stored."""
 
     sequence: int
     key: bytes | None
@@ -53,7 +54,7 @@ class Send:
     queue: int
     first_s: float
     sent_s: float = 0.0
-    tries: int = 0
+    lost: int = 0
 
 
 class Templates:
@@ -193,7 +194,7 @@ class RemotingProducer:
         return line
 
     def _put(self, line: Line, each: Send, now: float) -> bytes:
-        each.sent_s, each.tries = now, each.tries + 1
+        each.sent_s = now
         self._busy.add(each.queue)
         opaque = line.next_opaque(each)
         born_ms = int(time.time() * 1e3)
@@ -285,6 +286,9 @@ class RemotingProducer:
             column.append(value)
 
     def _fail(self, tag: Send, outcome: Outcome, reason: str) -> None:
+        if tag.lost and outcome is Outcome.REFUSED:
+            # This try was not stored, but an earlier one may have been.
+            outcome = Outcome.INDETERMINATE
         if self._halves:
             self._halves.failed(tag.sequence)
         self._sink.failed(tag.sequence, tag.queue, now_ns(), outcome, reason)
@@ -331,7 +335,8 @@ class RemotingProducer:
         if not isinstance(tag, Send):
             return
         self._busy.discard(tag.queue)
-        if tag.tries <= self._settings.retryTimesWhenSendFailed:
+        tag.lost += 1
+        if tag.lost <= self._settings.retryTimesWhenSendFailed:
             tag.first_s = now
             self._again.append(tag)
         else:
