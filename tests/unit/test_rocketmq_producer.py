@@ -191,7 +191,10 @@ def test_a_refusal_says_nothing_of_an_earlier_try_of_unknown_fate(
     broker: Broker, send: Send
 ) -> None:
     """That one may have been stored before the broker took nothing any more."""
-    broker.answers = {b"0": [None, *[codes.SYSTEM_BUSY] * 1000], b"1": [None, codes.MESSAGE_ILLEGAL]}
+    broker.answers = {
+        b"0": [None, *[codes.SYSTEM_BUSY] * 1000],
+        b"1": [None, codes.MESSAGE_ILLEGAL],
+    }
     _, sink = send(2, sendMsgTimeout=200, retryTimesWhenSendFailed=1)
     assert sink.failures == {
         0: (Outcome.INDETERMINATE, "SYSTEM_BUSY"), 1: (Outcome.INDETERMINATE, "MESSAGE_ILLEGAL"),

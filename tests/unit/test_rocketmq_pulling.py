@@ -23,7 +23,8 @@ class Broker(Server):
     """`ends` and `firsts` are those of the topic's queues, `positions` the group's by topic and
     queue; `others` are members besides those that it hears of. `events` are hand-backs and stored
     positions as they came. It refuses to store while `stubborn`, to take back so many times. While
-    it `holds`, a question for messages that it has not stays open."""
+    it `holds`, a question for messages that it has not stays open. It is `removing` what is before
+    that offset."""
 
     def __init__(self) -> None:
         self.firsts: dict[int, int] = {}
@@ -33,6 +34,7 @@ class Broker(Server):
         self.events: list[tuple[str, int, int]] = []
         self.stubborn = self.cut = self.holds = False
         self.refusals = 0
+        self.removing = 0
         super().__init__()
 
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer | None:
@@ -71,6 +73,8 @@ class Broker(Server):
         if self.cut:
             self.cut = False
             raise ConnectionError
+        if offset < self.removing and topic == TOPIC:
+            return codes.PULL_RETRY_IMMEDIATELY, {"nextBeginOffset": str(self.removing)}, b""
         first, end = self.firsts.get(queue, 0), self.ends.get(queue, 0)
         if topic != TOPIC or first <= offset == end or not end:
             if self.holds:
@@ -245,6 +249,46 @@ def test_a_connection_that_is_lost_is_made_again(broker: Broker, make: Make) -> 
     broker.ends, broker.cut = {0: 1}, True
     assert received(make(), 1) == [(0, 0)]
     assert len(broker.beats) == 2
+
+
+def test_what_is_being_deleted_is_skipped(broker: Broker, make: Make) -> None:
+    """The broker says where to go on; it would say so for ever."""
+    broker.ends, broker.removing = {0: 3}, 2
+    assert received(make(), 1) == [(0, 2)]
+
+
+def test_what_the_broker_does_not_find_any_more_is_let_go(
+    broker: Broker, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some tries; it would hold the position of its queue for ever."""
+    monkeypatch.setattr(consumer, "_RETRY_S", 0.01)
+    broker.ends, broker.refusals = {0: 1}, 10**6
+    broker.remark = "look message by offset failed, 0"
+    member = make()
+    received(member, 1)
+    member.hand_back(0)
+    member.settle_durably()
+    assert broker.positions == {(TOPIC, 0): 1}
+    assert broker.asked[codes.CONSUMER_SEND_MSG_BACK] == 30
+
+
+def test_a_new_master_is_told_all_positions(brokers: list[Broker], make: Make) -> None:
+    """It may have old ones, and a queue may get no more messages."""
+    master, other = brokers
+    master.ends = other.ends = {0: 2}
+    member = make()
+    assert len(received(member, 2)) == 2
+    member.settle_durably()
+    assert master.positions[TOPIC, 0] == 2
+    master.at = {"0": str(other.address), "1": str(master.address)}
+
+    def moved() -> bool:
+        member.receive(1, 0.01)
+        return bool(other.asked[codes.PULL_MESSAGE])
+
+    wait_until(moved, "the new master", 10)
+    member.settle_durably()
+    assert other.positions[TOPIC, 0] == 2
 
 
 def test_without_a_master_a_slave_gives_messages_and_stores_nothing(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from chaos.spi import NUMBER_AT, Numbers, Outcome, Producer, Transactions
 from chaos.timing import wait_until
-from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
+from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes, producer
 from tests.unit.rocketmq_server import Answer, Server, stored
 
 COMMIT, ROLLBACK = "8", "12"
@@ -23,6 +24,8 @@ class Broker(Server):
         self.halves = 0
         self.ends: list[Mapping[str, str]] = []
         self.mute = False
+        self.late_s = 0.0
+        self.hangs = False
         self.illegal: set[bytes] = set()
         self.lost: set[bytes] = set()
         super().__init__()
@@ -42,6 +45,8 @@ class Broker(Server):
             return codes.SUCCESS, answer, b""
         assert code == codes.END_TRANSACTION
         self.ends.append(fields)
+        self.silent = self.hangs
+        time.sleep(self.late_s)
         return codes.SYSTEM_ERROR if self.mute else codes.SUCCESS, {}, b""
 
 
@@ -117,6 +122,42 @@ def test_what_cannot_be_ended_is_of_unknown_fate(broker: Broker) -> None:
     producer.close(10)
     assert sink.outcomes == {0: Outcome.INDETERMINATE, 1: Outcome.INDETERMINATE}
     assert len(broker.ends) > 2
+
+
+def test_an_end_that_took_as_long_as_a_copy_may_is_weak(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker says OK also when no slave has it in time. What is rolled back is not there."""
+    monkeypatch.setattr(producer, "_COPIED_S", 0.2)
+    broker.late_s, sink = 0.3, Sink()
+    sender = producer_of(broker, sink, sendMsgTimeout=5000)
+    sent(sender, 0, 4)
+    sender.close(10)
+    assert [sink.outcomes[n] for n in range(4)] == [
+        Outcome.WEAK, Outcome.WEAK, Outcome.ABORTED, Outcome.ABORTED,
+    ]  # fmt: skip
+
+
+def test_a_silent_connection_is_left_although_ends_are_open_on_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked for again on the next one, whose heartbeat is answered."""
+    monkeypatch.setattr(producer, "_SILENT_S", 0.2)
+    broker.hangs, sink = True, Sink()
+    sender = producer_of(broker, sink, sendMsgTimeout=5000)
+    sent(sender, 0, 3)
+
+    def left(connections: int) -> bool:
+        sender.poll(0.01)
+        return len(broker.beats) >= connections and bool(broker.ends)
+
+    wait_until(lambda: left(1), "the end to be asked for", 10)
+    assert isinstance(sender, producer.RemotingProducer)
+    sender._ready = False  # as when a send has timed out
+    wait_until(lambda: left(3), "another connection", 4)
+    broker.hangs = broker.silent = False
+    sender.close(10)
+    assert [sink.outcomes[n] for n in range(2)] == [Outcome.OK, Outcome.OK]
 
 
 def test_a_transaction_of_which_a_message_failed_is_ended_all_the_same(broker: Broker) -> None:

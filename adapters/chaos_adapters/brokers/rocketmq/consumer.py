@@ -36,6 +36,10 @@ _PREFETCH = 1000
 _RETRY_S = 0.1
 _COMMIT_WITHIN_S = 3.0
 _STEP_S = 0.2
+_NOT_FOUND = "look message by offset failed"
+"""What a broker says of a message that is handed back and that it has no more."""
+_MISSED_MOST = 30
+"""So often it is asked, for 3 s; then the message is let go: it would hold the queue for ever."""
 
 
 @dataclass
@@ -74,12 +78,13 @@ class _Commit:
 
 @dataclass(eq=False)
 class _Return:
-    """A message on its way back to the broker."""
+    """A message on its way back to the broker, which did not find it so many times."""
 
     queue: Queue
     message: Stored
     ask_at: float = 0.0
     open: bool = False
+    missed: int = 0
 
 
 class RemotingConsumer:
@@ -100,6 +105,7 @@ class RemotingConsumer:
         self._last: list[tuple[Queue, Stored]] = []
         self._returns: list[_Return] = []
         self._source: Line | None = None
+        self._master_at: Address | None = None
         self._commit_at = time.monotonic()
 
     def receive(self, most: int, timeout_s: float) -> Deliveries | None:
@@ -212,10 +218,22 @@ class RemotingConsumer:
             if self._source:
                 self._forget_pulls(self._source)
         self._source = source
+        if self._watch.route.master != self._master_at:
+            self._master_at = self._watch.route.master
+            self._store_anew()
 
     def _forget_pulls(self, line: Line) -> None:
         for opaque in [n for n, tag in line.open.items() if isinstance(tag, _Pull | _Position)]:
             del line.open[opaque]
+
+    def _store_anew(self) -> None:
+        """A new master has positions that are up to 10 s old (class SlaveSynchronize)."""
+        for line in self._lines.values():
+            for opaque in [n for n, tag in line.open.items() if isinstance(tag, _Commit)]:
+                del line.open[opaque]  # what the old one still answers says nothing of the new
+        for queue in self._queues.values():
+            # Whoever has no position says 0 by itself, except to those who begin at the end.
+            queue.stored = -1 if queue.at_end else min(queue.stored, 0)
 
     def _lost(self, line: Line) -> None:
         for tag in line.lost():
@@ -288,7 +306,9 @@ class RemotingConsumer:
             tag.queue.stored = max(tag.queue.stored, tag.offset)
         elif isinstance(tag, _Return):
             tag.open = False
-            if answer.code == codes.SUCCESS and tag in self._returns:
+            tag.missed += answer.remark.startswith(_NOT_FOUND)
+            over = answer.code == codes.SUCCESS or tag.missed >= _MISSED_MOST
+            if over and tag in self._returns:
                 self._returns.remove(tag)
         elif isinstance(tag, _Pull | _Position):
             tag.queue.open, tag.queue.asked_at = False, 0.0
@@ -306,6 +326,10 @@ class RemotingConsumer:
             queue.position = int(answer.fields["nextBeginOffset"])
         elif answer.code == codes.PULL_NOT_FOUND:
             queue.position = int(answer.fields.get("nextBeginOffset", queue.position or 0))
+        elif answer.code == codes.PULL_RETRY_IMMEDIATELY:
+            # What we want is being deleted: it goes on behind that.
+            queue.position = int(answer.fields.get("nextBeginOffset", queue.position or 0))
+            queue.asked_at = now + _RETRY_S
         else:
             queue.asked_at = now + _RETRY_S
 

@@ -40,13 +40,16 @@ _PAUSE_S = 0.05
 _BEAT_S = 10.0
 _SILENT_S = 3.0
 """A heartbeat without an answer is sent again, on a new connection, after so long."""
+_COPIED_S = 2.9
+"""A broker says OK to the end of a half message also when no slave got it in slaveTimeout, 3 s by
+default (class EndTransactionProcessor): an answer after so long may mean that."""
 PRODUCER_GROUP = "chaos-producers"
 _BEAT, _VERDICT = "beat", "verdict"
 
 
 @dataclass(slots=True)
 class Send:
-    """One message under way. `lost` are the tries of which nobody knows whether they were stored."""
+    """One message under way. `lost` are the tries that may have been stored or not."""
 
     sequence: int
     key: bytes | None
@@ -240,12 +243,16 @@ class RemotingProducer:
             if self._watch.route.master == line.address and line.connect(now):
                 self._beat(line, now)
         elif _BEAT in line.open.values():
-            if now > self._beat_at + _SILENT_S and not self._ready and len(line.open) == 1:
+            if now > self._beat_at + _SILENT_S and not self._ready and not self._sends(line):
                 line.close()
-                line.lost()
-                self._watch.hurry()
+                for tag in line.lost():
+                    self._lost(tag, now, "connection lost")
         elif not self._ready or now > self._beat_at + _BEAT_S:
             self._beat(line, now)
+
+    def _sends(self, line: Line) -> bool:
+        """Whether there are any open: they are told by their own time."""
+        return any(isinstance(tag, Send) for tag in line.open.values())
 
     def _beat(self, line: Line, now: float) -> None:
         self._beat_at = now
@@ -311,7 +318,7 @@ class RemotingProducer:
                 why = "not ended in time"
                 self._sink.failed(half.sequence, half.queue, now_ns(), Outcome.INDETERMINATE, why)
             else:
-                half.ask_at = now + patience_s
+                half.asked_s, half.ask_at = now, now + patience_s
                 line.ask(half, codes.END_TRANSACTION, half.fields(PRODUCER_GROUP))
 
     def _ended(self, half: Half, answer: Frame, now: float) -> None:
@@ -322,7 +329,10 @@ class RemotingProducer:
             half.ask_at = now + _PAUSE_S
             return
         self._halves.waiting.remove(half)
-        if half.commit:
+        if half.commit and now >= half.asked_s + _COPIED_S:
+            why = "ended as late as when no slave has it"
+            self._sink.failed(half.sequence, half.queue, now_ns(), Outcome.WEAK, why)
+        elif half.commit:
             self._acknowledge(half.sequence, half.queue, -1)
         else:
             why = "rolled back on purpose"

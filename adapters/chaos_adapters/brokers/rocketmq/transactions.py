@@ -31,7 +31,7 @@ _PLACE_AT = 16
 @dataclass(eq=False)
 class Half:
     """A half message that is stored: which queue it is for, where it is in the log and in the queue
-    of half messages, and when it was first tried to end it."""
+    of half messages, when it was first tried to end it, and when last."""
 
     sequence: int
     queue: int
@@ -39,6 +39,7 @@ class Half:
     offset: int
     commit: bool
     first_s: float = 0.0
+    asked_s: float = 0.0
     ask_at: float = 0.0
 
     def fields(self, group: str) -> Mapping[str, object]:
