@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from chaos.errors import ClusterError
+from chaos.spi import Address
 from chaos.timing import wait_until
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.lines import Line, ask
@@ -88,6 +90,22 @@ def test_what_is_open_when_a_connection_breaks_is_lost_once(broker: Broker) -> N
     line.close()
 
 
+def test_a_connection_that_breaks_inside_an_answer_spoils_no_later_one(broker: Broker) -> None:
+    """The half that came is no beginning of what the next connection brings."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        line = Line(Address(*listener.getsockname()))
+        line.connect(1.0)
+        half, _ = listener.accept()
+        half.sendall(bytes((0, 0, 1)))
+        half.close()
+        wait_until(lambda: not line.turn() and not line.connected, "the end", 5, every_s=0.001)
+    line.address = broker.address
+    line.connect(2.0)
+    line.ask("next", CODE, {"name": "b"})
+    assert answers(line, 1) == [("next", "b")]
+    line.close()
+
+
 def test_no_for_an_answer_is_an_error(broker: Broker) -> None:
     """With what the broker said; unless the one who asks can do with it."""
     broker.code, broker.remark = codes.NO_PERMISSION, "not you"
@@ -160,6 +178,27 @@ def test_a_change_of_the_route_is_told(broker: Broker) -> None:
     now = turned(watch, {1: HERE}, now)
     broker.at = {"1": HERE, "0": THERE}
     now = turned(watch, {1: HERE, 0: THERE}, now)
+    watch.close()
+
+
+def test_a_name_server_that_knows_no_topic_yet_changes_no_route(broker: Broker) -> None:
+    """It has just started: clients go on with what they knew, and ask again."""
+    watch = RouteWatch([broker.address], "topic", every_s=0.1)
+    broker.at = {"0": HERE}
+    now = turned(watch, {0: HERE}, 1.0)
+    broker.at, known = None, watch.route
+    asked = broker.asked[codes.GET_ROUTEINFO_BY_TOPIC]
+
+    def asked_again() -> bool:
+        nonlocal now
+        now += 0.02
+        assert not watch.turn(now)
+        return broker.asked[codes.GET_ROUTEINFO_BY_TOPIC] > asked + 2
+
+    wait_until(asked_again, "three questions", 10, every_s=0.001)
+    assert watch.route == known
+    broker.at = {"0": THERE}
+    turned(watch, {0: THERE}, now)
     watch.close()
 
 

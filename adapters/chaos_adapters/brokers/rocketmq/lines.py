@@ -43,6 +43,7 @@ class Line:
         """Connect, unless that is done or was tried a moment ago; `now` is a `time.monotonic`."""
         if not self._socket and now >= self._tried_at + _RETRY_S:
             self._tried_at = now
+            self._received.clear()  # half an answer: the rest of it will not come
             self._socket = socket.socket()
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -87,6 +87,8 @@ class RouteWatch:
         for _, frame in self.line.turn():
             self._heard_at = now
             found = route(frame)
+            if self.route.queues and not found.queues:
+                continue  # a name server that has just started: no broker has told it the topic
             changed |= found != self.route
             self._hurry &= found == self.route or found.master is None
             self.route = found
