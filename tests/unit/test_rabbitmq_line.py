@@ -255,8 +255,8 @@ def test_nobody_lets_it_in(scene: _Scene) -> None:
             scene.made[-1].lose()
         return False
 
+    scene.tried()
     with pytest.raises(ClusterError, match="none of rabbitmq-1, rabbitmq-2, rabbitmq-3"):
-        scene.tried()
         ours.connect(20.0, ready)
     assert {NAMES[each.parameters.port] for each in scene.made} == set(CLIENTS)
     assert scene.clock.now_s < 130
