@@ -160,21 +160,28 @@ def turned(watch: RouteWatch, wanted: Mapping[int, str], start_s: float) -> floa
     return now
 
 
+def unchanged(watch: RouteWatch, broker: Broker, questions: int, start_s: float) -> float:
+    """Turn in the same way until so many more questions have been asked; no answer may change the
+    route. The time then."""
+    now, asked = start_s, broker.asked[codes.GET_ROUTEINFO_BY_TOPIC]
+
+    def asked_again() -> bool:
+        nonlocal now
+        now += 0.02
+        assert not watch.turn(now)
+        return broker.asked[codes.GET_ROUTEINFO_BY_TOPIC] >= asked + questions
+
+    wait_until(asked_again, f"{questions} questions", 10, every_s=0.001)
+    return now
+
+
 def test_a_change_of_the_route_is_told(broker: Broker) -> None:
     """Of slaves too. Whoever is in a hurry asks until there is another master, not only once."""
     watch = RouteWatch([broker.address], "topic", every_s=10**6)
     broker.at = {"0": HERE}
     now = turned(watch, {0: HERE}, 1.0)
     watch.hurry()
-    asked = broker.asked[codes.GET_ROUTEINFO_BY_TOPIC]
-
-    def asked_again() -> bool:
-        nonlocal now
-        now += 0.02
-        assert not watch.turn(now)
-        return broker.asked[codes.GET_ROUTEINFO_BY_TOPIC] > asked + 2
-
-    wait_until(asked_again, "three questions", 10, every_s=0.001)
+    now = unchanged(watch, broker, 3, now)
     broker.at = {"1": HERE}
     now = turned(watch, {1: HERE}, now)
     broker.at = {"1": HERE, "0": THERE}
@@ -198,15 +205,7 @@ def test_a_name_server_that_knows_no_topic_yet_changes_nothing(broker: Broker) -
     broker.at = {"0": HERE}
     now = turned(watch, {0: HERE}, 1.0)
     broker.at = None
-    asked = broker.asked[codes.GET_ROUTEINFO_BY_TOPIC]
-
-    def asked_again() -> bool:
-        nonlocal now
-        now += 0.02
-        assert not watch.turn(now)
-        return broker.asked[codes.GET_ROUTEINFO_BY_TOPIC] > asked + 3
-
-    wait_until(asked_again, "four questions", 10, every_s=0.001)
+    now = unchanged(watch, broker, 4, now)
     assert (watch.route.master, watch.route.queues) == (address(HERE), 4)
     broker.at = {"0": THERE}
     turned(watch, {0: THERE}, now)

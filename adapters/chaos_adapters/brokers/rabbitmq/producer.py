@@ -147,9 +147,9 @@ class RabbitProducer:
         else:
             self._opened(connection)
 
-    def _lost(self) -> None:
+    def _lost(self, how: str = "lost") -> None:
         self._channel = self._heard = None
-        self._forget("connection lost")
+        self._forget(f"connection {how}")
 
     def _leave_who_is_silent(self) -> None:
         """A node may take messages and confirm none, as it waits for a dead one with each of them
@@ -161,8 +161,7 @@ class RabbitProducer:
         if limit_s and self._open and silent_s >= limit_s:
             waiting = f"{len(self._open):,} waited"
             self._left = f"{self._line.node} confirmed nothing for {silent_s:.1f} s, {waiting}"
-            self._channel = self._heard = None
-            self._forget("connection left")
+            self._lost("left")
             self._line.leave()
 
     def _forget(self, why: str) -> None:
