@@ -11,26 +11,30 @@ from typing import Any
 import pytest
 
 from chaos.errors import ClusterError, DeadlineExceeded
+from chaos_adapters.runtimes import executing
 from chaos_adapters.runtimes.executing import run_in
 
 
 class Container:
     """Runs programs on this machine. Of the first `lost` of them the daemon loses the output, of
-    the next `cut` it loses the end."""
+    the next `cut` it loses the end, and the next `garbled` it tells while they run, in frames of no
+    stream."""
 
     name = "c"
 
-    def __init__(self, lost: int = 0, cut: int = 0) -> None:
-        self.lost, self.cut, self.runs = lost, cut, 0
+    def __init__(self, lost: int = 0, cut: int = 0, garbled: int = 0) -> None:
+        self.lost, self.cut, self.garbled, self.runs = lost, cut, garbled, 0
 
     def exec_run(
         self, argv: Sequence[str], demux: bool, environment: Mapping[str, str]
     ) -> SimpleNamespace:
         assert demux
         self.runs += 1
-        done = subprocess.run(
-            argv, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, check=False
-        )
+        env = {"PATH": "/usr/bin:/bin", **environment}
+        if self.lost + self.cut < self.runs <= self.lost + self.cut + self.garbled:
+            subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            raise ValueError("57 is not a valid stream")
+        done = subprocess.run(argv, env=env, capture_output=True, check=False)
         out: bytes | None = done.stdout
         if self.runs <= self.lost:
             out = None
@@ -52,7 +56,7 @@ def test_output_is_whole_and_input_arrives_as_it_is() -> None:
     assert len(ran(Container(), "head", "-c", "300000", "/dev/zero")) == 300_000
 
 
-@pytest.mark.parametrize("daemon", [{"lost": 1}, {"lost": 3}, {"cut": 2}, {"lost": 1, "cut": 3}])
+@pytest.mark.parametrize("daemon", [{"lost": 1}, {"lost": 3}, {"cut": 2}, {"lost": 1, "cut": 3}, {"lost": 1, "garbled": 2}])
 def test_what_the_daemon_lost_is_read_again_and_the_program_runs_once(
     daemon: dict[str, int], tmp_path: Path
 ) -> None:
@@ -65,19 +69,35 @@ def test_what_the_daemon_lost_is_read_again_and_the_program_runs_once(
 
 def test_lost_for_good_is_told_and_is_not_taken_for_nothing() -> None:
     """An empty answer would read as "there are no rules"."""
-    with pytest.raises(ClusterError, match=r"^echo in c ended well, but Docker lost"):
-        ran(Container(lost=100), "echo", "there")
+    for daemon in ({"lost": 100}, {"garbled": 100}):
+        with pytest.raises(ClusterError, match=r"^echo in c was run, but Docker lost"):
+            ran(Container(**daemon), "echo", "there", timeout_s=0.3)
 
 
-def test_a_garbled_stream_is_a_failure_and_no_bug_of_the_tool() -> None:
-    """The SDK raises ValueError for a frame of a stream that there is not."""
+def test_a_garbled_answer_is_waited_for_with_its_exit_code(tmp_path: Path) -> None:
+    """The SDK raises ValueError for a frame of no stream, while the program still runs."""
+    container, trace = Container(garbled=1), tmp_path / "trace"
+    slow = f"sleep 0.4; echo x >> {trace}; echo told"
+    assert ran(container, "sh", "-c", slow) == "told\n"
+    assert trace.read_text() == "x\n"
+    with pytest.raises(ClusterError, match=r"^sh in c ended with 3: said$"):
+        ran(Container(garbled=1), "sh", "-c", "printf said; exit 3")
 
-    class Garbled(Container):
-        def exec_run(self, *_: Any, **__: Any) -> SimpleNamespace:
-            raise ValueError("32 is not a valid stream")
 
-    with pytest.raises(ClusterError, match="garbled"):
-        ran(Garbled(), "true")
+def test_what_an_earlier_call_kept_is_not_taken_for_this_ones(monkeypatch: Any) -> None:
+    """The files are used again: what is in one before its program has begun is another's."""
+    monkeypatch.setattr(executing, "_MOST_KEPT", 1)
+    ran(Container(), "echo", "old")
+
+    class Late(Container):
+        def exec_run(self, argv: Sequence[str], **how: Any) -> SimpleNamespace:
+            if self.runs == 0:
+                self.runs += 1
+                raise ValueError("57 is not a valid stream")
+            return super().exec_run(argv, **how)
+
+    with pytest.raises(ClusterError, match="Docker lost"):
+        ran(Late(), "echo", "new", timeout_s=0.1)
 
 
 def test_a_program_that_fails_or_hangs_is_told() -> None:
