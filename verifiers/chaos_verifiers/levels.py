@@ -180,22 +180,26 @@ def spans(facts: Facts) -> list[Span]:
     return found
 
 
-def whole(span: Span, facts: Facts) -> Iterator[Return]:
-    """When all in-sync sets were whole; nothing where the cluster does not tell them."""
+def whole(span: Span, facts: Facts, hold_s: float) -> Iterator[Return]:
+    """When all in-sync sets were whole, and were not seen to be otherwise within `hold_s`; nothing
+    where the cluster does not tell them."""
     if not any(sighting.view.replicas for sighting in facts.sightings):
+        return
+    if span.healed_ns is None:
+        yield Return(span, IN_SYNC, None)
         return
     # A look after the end of the load still tells; one during the next fault tells of that.
     last = span.until_ns == facts.load_ended_ns
     seen = [s for s in facts.sightings if last or s.time_ns <= span.until_ns]
     back: Sighting | None = None
     for sighting in seen:
-        if not _is_whole(sighting):
+        if _is_whole(sighting):
+            back = back or sighting
+        elif back is not None:
+            if sighting.time_ns - max(back.time_ns, span.healed_ns) >= hold_s * 1e9:
+                break
             back = None
-        elif back is None:
-            back = sighting
-        if back and span.healed_ns is not None and sighting.time_ns >= span.healed_ns:
-            break
-    if back is None or span.healed_ns is None:
+    if back is None:
         yield Return(span, IN_SYNC, None)
     else:
         yield Return(span, IN_SYNC, back.time_ns, (back.time_ns - back.since_ns) / 1e9)

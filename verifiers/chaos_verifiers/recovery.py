@@ -83,7 +83,7 @@ class Recovery:
             found
             for span in levels.spans(facts)
             for found in (
-                *levels.whole(span, facts),
+                *levels.whole(span, facts, self.hold),
                 *levels.service(span, band, state),
             )
         ]

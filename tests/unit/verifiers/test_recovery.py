@@ -108,6 +108,20 @@ def test_a_late_shrink_of_the_in_sync_set_counts() -> None:
     assert after_heal(answer(Recovery(), history))["in-sync sets"] == pytest.approx(7.0)
 
 
+def test_in_sync_sets_that_flicker_are_not_back() -> None:
+    """A replica that is taken in for 0.1 s every few seconds and put out again has not recovered,
+    whenever the first time was."""
+    flicker = [seen(t + d, s) for t in (12, 15, 18, 21) for d, s in ((0, NODES), (0.1, ["a"]))]
+    history = hit(out_s=12.0)
+    history.more_events = [seen(-0.5, NODES), seen(11.0, ["a"]), *flicker]
+    assert after_heal(answer(Recovery(), history))["in-sync sets"] is None
+    history.more_events.append(seen(24.0, NODES))
+    assert after_heal(answer(Recovery(), history))["in-sync sets"] == pytest.approx(10.0)
+    history.more_events.append(seen(27.5, ["a"]))
+    assert after_heal(answer(Recovery(), history))["in-sync sets"] == pytest.approx(10.0)
+    assert after_heal(answer(Recovery(hold=5), history))["in-sync sets"] is None
+
+
 def test_no_leader_is_not_whole() -> None:
     """An in-sync set may look whole while nobody leads."""
     history = hit()
