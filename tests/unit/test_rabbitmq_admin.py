@@ -44,6 +44,25 @@ def test_a_cluster_is_ready_when_every_node_sees_every_other(cluster: list[Node]
     assert admin.missing(clients, 2, "3.13").startswith(f"{THREE} does not serve yet")
 
 
+@pytest.mark.parametrize(("version", "erlang", "hangs"), [
+    ("3.10.8", "25.2.3", True), ("3.11.0", "25.1", True), ("3.10.8", "25.0.4", False),
+    ("3.10.9", "25.2.3", False), ("3.11.1", "25.1", False), ("3.9.29", "25.3", False),
+    ("", "", False),
+])  # fmt: skip
+def test_a_node_that_may_hang_by_a_bug_is_told(
+    cluster: list[Node], version: str, erlang: str, hangs: bool
+) -> None:
+    """Whoever reads only that a node does not answer looks for the cause in the wrong place. Those
+    that serve tell the version."""
+    clients = _clients(cluster)
+    for node in cluster:
+        node.answers["overview"] = {"rabbitmq_version": version, "erlang_version": erlang}
+    cluster[0].stop()
+    said = admin.missing(clients, 2, "3.13")
+    assert said.startswith(f"{ONE} does not serve yet")
+    assert ("rabbitmq-server#6034): restart the node" in said) is hangs
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_queues_are_declared_through_one_node_after_another(
     cluster: list[Node], kind: Kind

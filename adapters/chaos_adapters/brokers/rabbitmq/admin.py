@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from chaos_adapters.brokers.rabbitmq.api import VHOST, Api
 from chaos_adapters.brokers.rabbitmq.stream import Queues
 from chaos_adapters.brokers.rabbitmq.tales import told
 from chaos_adapters.brokers.rabbitmq.topology import PASSWORD, USER, short_name
-from chaos_adapters.brokers.rabbitmq.versions import mismatch
+from chaos_adapters.brokers.rabbitmq.versions import hang, mismatch
 
 _ASK_S = 10.0
 _EVALUATE_S = 60.0
@@ -34,7 +34,8 @@ def missing(clients: Mapping[str, Address], timeout_s: float, version: str) -> s
                 nodes = api.listed("nodes?columns=name,running,partitions", timeout_s)
                 running_version = (api.get("overview", timeout_s) or {}).get("rabbitmq_version", "")
             except ClusterError as error:
-                return f"{name} does not serve yet: {error}"
+                hint = _known_hang([a for n, a in clients.items() if n != name], timeout_s)
+                return f"{name} does not serve yet: {error}{hint and f' ({hint})'}"
         if what := mismatch(version, running_version):
             raise ClusterError(f"{name} {what}")
         running = {short_name(node["name"]) for node in nodes if node["running"]}
@@ -42,6 +43,15 @@ def missing(clients: Mapping[str, Address], timeout_s: float, version: str) -> s
             return f"{name} does not see {', '.join(absent)}"
         if apart := [short_name(node["name"]) for node in nodes if node.get("partitions")]:
             return f"{', '.join(apart)} was parted from others, and has to be restarted"
+    return ""
+
+
+def _known_hang(others: Sequence[Address], timeout_s: float) -> str:
+    """Whether the version of nodes that do serve is known to hang; empty: no, or none serves."""
+    for address in others[:1]:
+        with closing(Api("", address)) as api, suppress(ClusterError):
+            overview = api.get("overview?columns=rabbitmq_version,erlang_version", timeout_s) or {}
+            return hang(overview.get("rabbitmq_version", ""), overview.get("erlang_version", ""))
     return ""
 
 

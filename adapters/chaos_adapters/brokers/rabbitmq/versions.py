@@ -49,5 +49,27 @@ def mismatch(said: str, running: str) -> str:
     return f"runs RabbitMQ {running}, the experiment says {said}: write `version: '{write}'`"
 
 
+def hang(running: str, erlang: str) -> str:
+    """The bug by which nodes of this version may never serve again after a partition that they
+    waited out (`pause_minority`) or a restart; empty: it is mended.
+
+    Erlang's `global` may hang when two nodes connect to each other at once, and RabbitMQ's way out
+    of it does nothing on Erlang 25.1 and later (rabbitmq-server#6034, mended in 3.10.9 and 3.11.1).
+    """
+    version, machine = _numbers(running), _numbers(erlang)
+    hangs = (3, 10) <= version < (3, 10, 9) or (3, 11) <= version < (3, 11, 1)
+    if not hangs or machine < (25, 1):
+        return ""
+    return (
+        f"RabbitMQ {running} on Erlang {erlang} may hang when it connects to others again "
+        "(rabbitmq-server#6034): restart the node, or take 3.10.9, 3.11.1 or later"
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()
+
+
 def _known(first: int, second: int) -> bool:
     return first == _NEW or (first == _OLD and second in _OLD_MINORS)
