@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from chaos.spi import Deliveries, PartitionEnd
-from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
+from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes, reading
 from tests.unit.rocketmq_server import Answer, Server, stored
 
 QUEUES = 2
@@ -17,9 +17,9 @@ HELD = {("run", 1): b"one", ("run-dlt", 0): b"two", ("%DLQ%group", 0): b"three"}
 
 
 class Broker(Server):
-    """Knows no topic when it is pulled from for the first time."""
+    """Knows no topic when it is pulled from for the first time; owes the next answer."""
 
-    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
+    def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer | None:
         place = fields.get("topic", ""), int(fields.get("queueId", 0))
         if code == codes.GET_BROKER_CLUSTER_INFO:
             table = {"rocketmq": {"brokerAddrs": {"0": str(self.address)}}}
@@ -38,11 +38,14 @@ class Broker(Server):
         assert code == codes.PULL_MESSAGE
         if self.asked[code] == 1:
             return codes.TOPIC_NOT_EXIST, {}, b""
+        if self.asked[code] == 2:
+            return None
         return codes.SUCCESS, {"nextBeginOffset": "1"}, stored(HELD[place], place[1])
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
+def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    monkeypatch.setattr(reading, "_LOOK_S", 0.5)
     found = Broker()
     yield found
     found.close()
@@ -64,7 +67,8 @@ def read(broker: Broker, name: str) -> tuple[dict[int, bytes], dict[int, int]]:
 
 def test_a_stream_is_its_topic(broker: Broker) -> None:
     """Every queue with its end, those too that hold nothing; nothing of other topics. A slave knows
-    none for a moment, each time that it copies its master's list of them."""
+    none for a moment, each time that it copies its master's list of them, and what it has found
+    just then it never tells."""
     assert read(broker, "run") == ({1: b"one"}, {0: 0, 1: 1})
 
 

@@ -197,12 +197,16 @@ def _read(
 
 
 def _pull(line: Line, topic: str, queue: int, offset: int, deadline: float) -> Frame:
+    """Ask until there is an answer. A slave may owe one for ever: when it deletes its topics, to copy
+    its master's, while it has found the messages, 5.3.3 runs into a null there and answers nothing
+    (DefaultPullMessageResultHandler.handle)."""
     now = time.monotonic()
     while now < deadline:
         if line.connect(now):
             line.ask(True, codes.PULL_MESSAGE, pull_fields(GROUP, topic, queue, offset, _BATCH))
-        while line.connected and now < deadline:
-            wait([line], min(1.0, deadline - now))
+        give_up = min(deadline, now + _LOOK_S)
+        while line.connected and now < give_up:
+            wait([line], min(1.0, give_up - now))
             for tag, answer in line.turn():
                 if tag and answer.code in _ANSWERS:
                     return answer
@@ -211,6 +215,7 @@ def _pull(line: Line, topic: str, queue: int, offset: int, deadline: float) -> F
                         f"{line.address} does not give queue {queue}: {answer.remark}"
                     )
             now = time.monotonic()
+        line.close()  # or an answer that comes late after all would be taken for the next one's
         time.sleep(0.02)  # until it can be connected to again; bounded by the deadline
         now = time.monotonic()
     raise ClusterError(f"{line.address} does not give queue {queue}")
