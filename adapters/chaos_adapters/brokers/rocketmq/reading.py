@@ -197,9 +197,9 @@ def _read(
 
 
 def _pull(line: Line, topic: str, queue: int, offset: int, deadline: float) -> Frame:
-    """Ask until there is an answer. A slave may owe one for ever: when it deletes its topics, to copy
-    its master's, while it has found the messages, 5.3.3 runs into a null there and answers nothing
-    (DefaultPullMessageResultHandler.handle)."""
+    """Ask until there is an answer. A slave may owe one for ever: when it deletes its topics, to
+    copy its master's, while it has found the messages, 5.3.3 runs into a null there and answers
+    nothing (DefaultPullMessageResultHandler.handle)."""
     now = time.monotonic()
     while now < deadline:
         if line.connect(now):
