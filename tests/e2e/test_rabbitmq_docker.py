@@ -51,8 +51,7 @@ def test_what_is_unsafe_loses_what_is_named(run: Run, experiment: str, blamed: s
 
 @pytest.mark.parametrize("experiment", [
     "mirrored-broker-down", full("rolling-restart"), full("dead-letter"), full("power-loss-one"),
-    full("partition-pause-minority"), full("stream-broker-down"), full("stream-protocol"),
-    full("node-crash"),
+    full("stream-broker-down"), full("stream-protocol"), full("node-crash"),
 ])  # fmt: skip
 def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     """PASS, and what was confirmed came out, by the records as well."""
@@ -60,6 +59,23 @@ def test_what_is_safe_loses_nothing(run: Run, experiment: str) -> None:
     assert ran.code == 0, ran.output
     assert all(fault["proved"] for fault in ran.verdict["faults"])
     assert acknowledged(ran.directory) <= came_out(ran.directory)
+
+
+@pytest.mark.full
+def test_a_node_that_pauses_loses_nothing(run: Run) -> None:
+    """PASS; but on 3.10.8 with Erlang 25 the node may never serve again, which is UNKNOWN, is told
+    as the broker's bug, and is to be seen in its log (docs/findings.md)."""
+    ran = run("rabbitmq/partition-pause-minority.yaml", *DOCKER)
+    assert all(fault["proved"] for fault in ran.verdict["faults"])
+    assert {question["verdict"] for question in ran.verdict["questions"]} == {"PASS"}
+    assert acknowledged(ran.directory) <= came_out(ran.directory)
+    if ran.code != 0:
+        assert ran.code == 3, ran.output
+        (why,) = ran.verdict["reasons"]
+        assert "rabbitmq-server#6034" in why
+        (paused,) = ran.verdict["faults"][0]["nodes"]
+        log = (ran.directory / "logs" / f"{paused}.log").read_text(errors="replace")
+        assert "unexpected message" in log.rpartition("Waiting for Mnesia tables")[2]
 
 
 @pytest.mark.full
