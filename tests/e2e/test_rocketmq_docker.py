@@ -70,3 +70,17 @@ def test_the_power_of_all_takes_what_the_verdict_names(run: Run) -> None:
     loss = next(each for each in ran.verdict["questions"] if each["name"] == "loss")
     assert loss["label"] == "unsafe setting"
     assert any("ASYNC_FLUSH" in caveat["setting"] for caveat in loss["caveats"])
+
+
+@pytest.mark.timeout(700)
+def test_a_slave_with_too_short_a_log_never_recovers(run: Run) -> None:
+    """FAIL on recovery alone: the slave says that it has all, comes into the set for a moment, and
+    is thrown out again (docs/rocketmq.md)."""
+    ran = run("rocketmq/unsafe/corrupt-slave.yaml", *DOCKER, within_s=560)
+    assert ran.code == 1, ran.output
+    assert all(fault["proved"] for fault in ran.verdict["faults"])
+    failed = {each["name"] for each in ran.verdict["questions"] if each["verdict"] == "FAIL"}
+    assert failed == {"recovery"}
+    logs = [path.read_text() for path in (ran.directory / "logs").glob("rocketmq-*.log")]
+    assert any("master pushed offset not equal the max phy offset" in text for text in logs)
+    assert acknowledged(ran.directory) <= came_out(ran.directory)
