@@ -16,8 +16,11 @@ one of these in the adapter that talks to the foreign library.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class ChaosError(Exception):
@@ -89,3 +92,17 @@ class HistoryError(ChaosError):
     """A run directory cannot be read or written."""
 
     exit_code = 3
+
+
+def attempt_all(act: Callable[[T], object], things: Iterable[T]) -> None:
+    """Do it to each of them, one after the other, whatever becomes of those before. Raises what the
+    first of them raised, when all have been tried: a node that cannot be started must not keep the
+    others down."""
+    failed: Exception | None = None
+    for thing in things:
+        try:
+            act(thing)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed = failed or error
+    if failed:
+        raise failed

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 from random import Random
 
-from chaos.errors import ChaosError, DeadlineExceeded, FaultError, HealError
+from chaos.errors import ChaosError, DeadlineExceeded, FaultError, HealError, attempt_all
 from chaos.history.events import EventLog
 from chaos.spi import (
     Cluster,
@@ -224,7 +224,9 @@ def try_heal(
 
 
 def _restart(cluster: Cluster, names: set[str], consequence: Callable[[str], None]) -> None:
-    for name in sorted(names):
+    def restart(name: str) -> None:
         if cluster.nodes[name].state() is NodeState.DEAD:
             consequence(name)
             cluster.nodes[name].start()
+
+    attempt_all(restart, sorted(names))

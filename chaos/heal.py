@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chaos import guard
 from chaos.clusters import Store
-from chaos.errors import ChaosError, HealError
+from chaos.errors import ChaosError, HealError, attempt_all
 from chaos.load.strays import release
-from chaos.spi import Cluster, Fault, NodeState, Revives, holds_down
+from chaos.spi import Cluster, Fault, Node, NodeState, Revives, holds_down
 from chaos.undo import Entry, UndoLog
 
 Tell = Callable[[str], None]
@@ -89,11 +89,14 @@ def _held(entry: Entry, faults: Mapping[str, Fault]) -> Sequence[str]:
 def restore(store: Store, tell: Tell = lambda line: None, within_s: float | None = None) -> None:
     """Heal, and have every node of a kept cluster running. Raises HealError or ClusterError."""
     heal_cluster(store, tell, within_s)
-    for node in _revived(store, tell).nodes.values():
+
+    def have_running(node: Node) -> None:
         node.resume()
         if node.state() is NodeState.DEAD:
             node.start()
             tell(f"started {node.name}")
+
+    attempt_all(have_running, _revived(store, tell).nodes.values())
 
 
 def clean_up(store: Store, tell: Tell = lambda line: None, within_s: float | None = None) -> None:

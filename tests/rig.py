@@ -41,10 +41,12 @@ class Hasty(threading.Event):
 
 class Trouble:
     """Raises at the chosen moment. Every act on a node or a link has one moment before it and one
-    after it, so an error may come before the first, in the middle of, or after all that is done."""
+    after it, so an error may come before the first, in the middle of, or after all that is done.
+    With what is `stuck` nothing can be done at all."""
 
     def __init__(self) -> None:
         self.moments: list[str] = []
+        self.stuck = ""
         self._left: int | None = None
         self._error: Callable[[str], BaseException] = ClusterError
 
@@ -58,6 +60,8 @@ class Trouble:
 
     def __call__(self, moment: str) -> None:
         self.moments.append(moment)
+        if self.stuck and moment.startswith("before ") and moment.endswith(f" {self.stuck}"):
+            raise ClusterError(f"as asked, {moment}")
         if self._left is None:
             return
         self._left -= 1
@@ -413,7 +417,7 @@ class FakeBroker:
         return self.watermarks[node.name]
 
     def limit_memory(self, node: Any, limit: str) -> None:
-        self.trouble("before the memory limit")
+        self.trouble(f"before the memory limit of {node.name}")
         self.acts.append("limit memory")
         if not self.deaf:
             self.watermarks[node.name] = limit

@@ -169,6 +169,8 @@ MAY_CATCH_ALL = {
     ("chaos/load/worker.py", "main"),
     # The heal loop: whatever it is, try again.
     ("chaos/guard.py", "try_heal"),
+    # A heal of several: what one raises waits until all have been tried.
+    ("chaos/errors.py", "attempt_all"),
     # A verifier: whatever it raises is its answer.
     ("chaos/judge.py", "_attempt"),
     # The edge of the program: Python's own exit status of a traceback, 1, would say FAIL.

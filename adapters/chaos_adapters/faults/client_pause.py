@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
+from chaos.errors import attempt_all
 from chaos.spi import ClientTarget, Cluster, Effect, Injection, NodeState, Rig
 from chaos_adapters.faults import clients
 
@@ -44,5 +45,4 @@ class ClientPause:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Let every target go on."""
-        for client in clients.targets(cluster, injection):
-            client.resume()
+        attempt_all(lambda client: client.resume(), clients.targets(cluster, injection))

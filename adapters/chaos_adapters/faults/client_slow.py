@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from chaos.errors import attempt_all
 from chaos.spi import (
     Cluster,
     ConsumerTarget,
@@ -68,5 +69,4 @@ class ClientSlow:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """As fast as before."""
-        for client in clients.targets(cluster, injection):
-            client.order(slow_s=0.0)
+        attempt_all(lambda client: client.order(slow_s=0.0), clients.targets(cluster, injection))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
+from chaos.errors import attempt_all
 from chaos.spi import Client, ClientTarget, Cluster, Effect, Injection, NodeState, Presence, Rig
 from chaos_adapters.faults import clients
 
@@ -53,8 +54,7 @@ class ClientZombie:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Let the old ones go on; nobody takes their place back."""
-        for client in clients.targets(cluster, injection):
-            client.resume()
+        attempt_all(lambda client: client.resume(), clients.targets(cluster, injection))
 
 
 def _replace(client: Client) -> None:

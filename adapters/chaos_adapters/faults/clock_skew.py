@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import Clocked, Clocks, Cluster, Effect, Injection, Presence, Rig, Skew, Target
 from chaos_adapters.faults.process import running
 
@@ -89,8 +89,7 @@ class ClockSkew:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """As this machine's."""
-        for name in injection.nodes:
-            clocks_of(cluster).set(name, Skew())
+        attempt_all(lambda name: clocks_of(cluster).set(name, Skew()), injection.nodes)
 
 
 def clocks_of(cluster: Cluster) -> Clocks:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import (
     Cluster,
     CpuUse,
@@ -91,8 +91,8 @@ class CpuLimit:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """What was set before; of a dead node, too."""
-        for name, node in _rationed(cluster, injection.nodes):
-            node.limit_cpu(injection.data[_LIMITS][name])
+        nodes, limits = dict(_rationed(cluster, injection.nodes)), injection.data[_LIMITS]
+        attempt_all(lambda name: nodes[name].limit_cpu(limits[name]), nodes)
 
 
 def _used(nodes: Mapping[str, Rationed], ended: threading.Event) -> dict[str, tuple[float, int]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import (
     Cluster,
     Effect,
@@ -113,10 +113,10 @@ class Corrupt:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead or about to be, once nobody flips anything any more."""
-        for disk in disks_of(cluster, injection.nodes).values():
-            disk.clear()
-        for node in nodes_of(cluster, injection):
-            node.start()
+        try:
+            attempt_all(lambda disk: disk.clear(), disks_of(cluster, injection.nodes).values())
+        finally:
+            attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
 
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Any process that does not run."""

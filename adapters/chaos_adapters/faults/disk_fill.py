@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import Cluster, Effect, Injection, Presence, Rig, Size, Target, Volume
 from chaos_adapters.faults.disks import disks_of, sizes, trouble_of
 from chaos_adapters.faults.process import running
@@ -82,5 +82,4 @@ class Fill:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Remove what is ours."""
-        for disk in disks_of(cluster, injection.nodes).values():
-            disk.clear()
+        attempt_all(lambda disk: disk.clear(), disks_of(cluster, injection.nodes).values())

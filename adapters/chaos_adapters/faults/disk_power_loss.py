@@ -102,8 +102,10 @@ class PowerLoss:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Checked disks, running nodes, and their network."""
-        renew(cluster, injection.nodes)
-        restore(cluster, injection, "drop")
+        try:
+            renew(cluster, injection.nodes)
+        finally:
+            restore(cluster, injection, "drop")
 
 
 def _told(lines: Any, which: str) -> str:  # noqa: ANN401 - of spi.Disk.survived

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import Cluster, Duration, Effect, Injection, NodeState, Presence, Rig, Target, Volume
 from chaos_adapters.faults.disks import disks_of
 from chaos_adapters.faults.process import running
@@ -89,5 +89,4 @@ class SlowSync:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """No rates at all, as before."""
-        for disk in disks_of(cluster, injection.nodes).values():
-            disk.unlimit()
+        attempt_all(lambda disk: disk.unlimit(), disks_of(cluster, injection.nodes).values())

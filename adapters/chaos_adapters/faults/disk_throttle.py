@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import (
     Cluster,
     Effect,
@@ -139,5 +139,4 @@ class Throttle:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """No rates at all, as before."""
-        for disk in disks_of(cluster, injection.nodes).values():
-            disk.unlimit()
+        attempt_all(lambda disk: disk.unlimit(), disks_of(cluster, injection.nodes).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import Cluster, Disk, Disked, NodeState
 
 _PROBE = 4096
@@ -31,13 +31,17 @@ def trouble_of(disk: Disk) -> str:
 def renew(cluster: Cluster, nodes: Sequence[str]) -> None:
     """Make disks whole again that broke: with the node dead the file system is checked, repaired
     and mounted anew, and the node is started. One that runs on a disk that takes writes is left."""
-    for name, disk in disks_of(cluster, nodes).items():
-        node = cluster.nodes[name]
+    disks = disks_of(cluster, nodes)
+
+    def renew_one(name: str) -> None:
+        node, disk = cluster.nodes[name], disks[name]
         if node.state() is NodeState.DEAD or disk.write(_PROBE, durable=True).error:
             node.kill()
             disk.mend()
         disk.clear()
         node.start()
+
+    attempt_all(renew_one, disks)
 
 
 def sizes(free: int, size: int) -> str:

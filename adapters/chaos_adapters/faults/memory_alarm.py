@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import (
     AlarmsForMemory,
     Broker,
@@ -69,9 +69,11 @@ class Alarm:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Whoever is dead starts with its own limit."""
-        for node in nodes_of(cluster, injection):
-            if node.state() is not NodeState.DEAD:
-                _broker(cluster).limit_memory(node, injection.data[_LIMITS][node.name])
+        broker, limits = _broker(cluster), injection.data[_LIMITS]
+        alive = [
+            node for node in nodes_of(cluster, injection) if node.state() is not NodeState.DEAD
+        ]
+        attempt_all(lambda node: broker.limit_memory(node, limits[node.name]), alive)
 
 
 def _broker(cluster: Cluster) -> AlarmsForMemory:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import (
     Cluster,
     Effect,
@@ -85,9 +85,10 @@ class Exhaust:
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """As much memory as there is, and whoever is dead is started."""
         memory = memory_of(cluster)
-        for node in nodes_of(cluster, injection):
-            memory.lift(node.name)
-            node.start()
+        try:
+            attempt_all(memory.lift, injection.nodes)
+        finally:
+            attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
 
 
 def memory_of(cluster: Cluster) -> Memory:

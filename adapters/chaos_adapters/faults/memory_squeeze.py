@@ -10,7 +10,7 @@ from datetime import datetime
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import (
     Broker,
     Cluster,
@@ -24,7 +24,7 @@ from chaos.spi import (
     Target,
     Tunable,
 )
-from chaos_adapters.faults.process import managed, nodes_of, running, stop
+from chaos_adapters.faults.process import managed, running, stop
 
 _MIB = 1 << 20
 _LEAST = 0.05
@@ -106,12 +106,15 @@ class Squeeze:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """It is killed first: whatever has no options any more runs without them, or not at all."""
-        for name, node in _tunable(cluster, injection.nodes):
-            if node.java_options():
+        tunable = dict(_tunable(cluster, injection.nodes))
+
+        def loosen(name: str) -> None:
+            if tunable[name].java_options():
                 cluster.nodes[name].kill()
-                node.set_java_options(())
-        for each in nodes_of(cluster, injection):
-            each.start()
+                tunable[name].set_java_options(())
+            cluster.nodes[name].start()
+
+        attempt_all(loosen, injection.nodes)
 
 
 @dataclass(frozen=True)

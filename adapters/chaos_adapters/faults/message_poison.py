@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from chaos.errors import attempt_all
 from chaos.spi import (
     Cluster,
     Effect,
@@ -78,8 +79,7 @@ class MessagePoison:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Normal messages again."""
-        for client in clients.targets(cluster, injection):
-            client.order(poison=None)
+        attempt_all(lambda client: client.order(poison=None), clients.targets(cluster, injection))
 
 
 def _met(cluster: Cluster) -> dict[str, int]:

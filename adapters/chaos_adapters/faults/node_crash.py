@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError
+from chaos.errors import FaultError, attempt_all
 from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Target
 from chaos_adapters.faults.links import (
     around,
@@ -70,6 +70,7 @@ class Crash:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start it, and give its network back."""
-        for node in nodes_of(cluster, injection):
-            node.start()
-        restore(cluster, injection, "drop")
+        try:
+            attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+        finally:
+            restore(cluster, injection, "drop")

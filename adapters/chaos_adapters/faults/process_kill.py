@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
+from chaos.errors import attempt_all
 from chaos.spi import Cluster, Effect, Injection, NodeState, Rig, Target
 from chaos_adapters.faults.process import all_are, nodes_of, running
 
@@ -39,5 +40,4 @@ class Kill:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead."""
-        for node in nodes_of(cluster, injection):
-            node.start()
+        attempt_all(lambda node: node.start(), nodes_of(cluster, injection))

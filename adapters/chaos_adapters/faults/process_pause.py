@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
+from chaos.errors import attempt_all
 from chaos.spi import Cluster, Effect, Injection, NodeState, Rig, Target
 from chaos_adapters.faults.process import all_are, nodes_of, running
 
@@ -40,5 +41,4 @@ class Pause:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Let every target go on."""
-        for node in nodes_of(cluster, injection):
-            node.resume()
+        attempt_all(lambda node: node.resume(), nodes_of(cluster, injection))

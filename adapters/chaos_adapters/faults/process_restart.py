@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Literal
 
-from chaos.errors import ClusterError, FaultError
+from chaos.errors import ClusterError, FaultError, attempt_all
 from chaos.spi import (
     Cluster,
     Duration,
@@ -121,8 +121,7 @@ class Restart:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead or about to be."""
-        for node in nodes_of(cluster, injection):
-            node.start()
+        attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
 
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Any process that does not run."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import ClassVar
 
+from chaos.errors import attempt_all
 from chaos.spi import (
     Cluster,
     Duration,
@@ -69,5 +70,4 @@ class Stop:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead or about to be."""
-        for node in nodes_of(cluster, injection):
-            node.start()
+        attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
