@@ -15,6 +15,7 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    _keep_name(path)
 
 
 def append_durably(path: Path, line: str) -> None:
@@ -29,6 +30,17 @@ def append_durably(path: Path, line: str) -> None:
         left = b"\n" * torn + line.encode() + b"\n"
         while left:  # a disk that is nearly full takes a part and says so only the next time
             left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+        if not size:
+            _keep_name(path)
+    finally:
+        os.close(descriptor)
+
+
+def _keep_name(path: Path) -> None:
+    """A new file is on the disk with its name only when its directory is, too (fsync(2))."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

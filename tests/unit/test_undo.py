@@ -205,3 +205,25 @@ def test_many_threads_write_whole_lines(path: Path) -> None:
     left = {found.undo for found in log.pending()}
     assert left == {f"{number}.{turn}" for number in range(6) for turn in (0, 2, 4)}
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_new_file_is_synced_with_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync of a file alone does not keep its name in the directory: after a power loss the log
+    would be gone, whole as it was."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    log = UndoLog(path)
+    log.record(entry("1"))
+    assert synced == [str(path), str(path.parent)]
+    log.done("1")
+    assert synced[2:] == [str(path)]
+    synced.clear()
+    files.write_whole(path, "{}")
+    assert synced[-1] == str(path.parent)
+    assert len(synced) == 2
