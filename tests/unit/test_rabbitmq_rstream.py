@@ -132,6 +132,21 @@ def test_unconfirmed_messages_are_sent_again_if_that_is_wanted(cluster: list[Nod
     producer.close(1.0)
 
 
+def test_what_was_sent_before_is_of_unknown_fate_when_it_is_refused(cluster: list[Node]) -> None:
+    """The first time it may have been stored. What was never open on a lost connection was not."""
+    leader = cluster[0]
+    leader.mood = "keep"
+    producer, sink = _producing(cluster, send_again=True)
+    producer.send(0, [None], [b"a"])
+    _poll(producer, lambda: len(leader.published) == 1)
+    leader.mood = "refuse"
+    leader.cut()
+    _poll(producer, lambda: sink.failures == [(0, Outcome.INDETERMINATE)])
+    producer.send(1, [None], [b"b"])
+    _poll(producer, lambda: sink.failures[1:] == [(1, Outcome.REFUSED)])
+    producer.close(1.0)
+
+
 def test_a_silent_leader_is_given_up(cluster: list[Node]) -> None:
     """rstream only logs that heartbeats are missing."""
     cluster[0].mood = "keep"
