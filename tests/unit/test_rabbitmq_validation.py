@@ -12,7 +12,7 @@ from chaos.errors import ClusterError
 from chaos.experiment import Consumers
 from chaos.experiment.checks import Scene, target_flaws, use_flaws
 from chaos.experiment.records import Load, Producers
-from chaos.spi import Address
+from chaos.spi import Address, Settings
 from chaos_adapters.brokers.rabbitmq import Rabbitmq, admin
 from chaos_adapters.brokers.rabbitmq.api import Api
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -120,6 +120,9 @@ def _labels(stream: Queues, version: str = "3.13", **producer: Any) -> list[str]
     return [caveat.setting for caveat in broker.caveats(stream, producer, {})]
 
 
+ONE_COPY = "kind=classic"
+REFUSING: Settings = {"x-max-length": 3, "x-overflow": "reject-publish"}
+DROPPING: Settings = {**REFUSING, "x-overflow": "drop-head"}
 ALL_SAFE = {"ha-sync-mode": "automatic", "ha-promote-on-failure": "when-synced"}
 
 
@@ -128,18 +131,28 @@ ALL_SAFE = {"ha-sync-mode": "automatic", "ha-promote-on-failure": "when-synced"}
     (Queues(policy={"message-ttl": 100, "max-length": 5}), ["message-ttl=100", "max-length=5"]),
     (Queues(arguments={"x-max-length": 3}), ["max-length=3"]),
     (Queues(arguments={"x-max-length": 3, "x-overflow": "reject-publish"}), []),
-    (Queues(policy={"overflow": "reject-publish"}, arguments={
-        "x-max-length": 3, "x-overflow": "drop-head"}), ["max-length=3"]),
+    (Queues(policy={"overflow": "drop-head"}, arguments=REFUSING), ["max-length=3"]),
+    (Queues(policy={"overflow": "reject-publish"}, arguments=DROPPING), []),
+    (Queues(arguments={**REFUSING, "x-overflow": "reject-publish-dlx"}), ["max-length=3"]),
+    (Queues(kind=Kind.CLASSIC, policy={"overflow": "drop-head"}, arguments=REFUSING), [ONE_COPY]),
+    (Queues(kind=Kind.CLASSIC, policy={"overflow": "reject-publish"}, arguments=DROPPING),
+     [ONE_COPY, "max-length=3"]),
+    (Queues(kind=Kind.CLASSIC, arguments={**REFUSING, "x-overflow": "reject-publish-dlx"}),
+     [ONE_COPY]),
     (Queues(delivery_limit=2, policy={"max-length": 3}), []),
     (Queues(arguments={"x-expires": 9}), ["expires=9"]),
     (Queues(kind=Kind.STREAM, queues=1, policy={"max-age": "1h"}), ["max-age=1h"]),
     (Queues(policy={"delivery-limit": 3}), ["delivery-limit=3"]),
+    (Queues(policy={"delivery-limit": 3, "dead-letter-exchange": "a"}), ["delivery-limit=3"]),
+    (Queues(policy={"delivery-limit": 3}, arguments={"x-dead-letter-exchange": "a"}),
+     ["delivery-limit=3"]),
     (Queues(kind=Kind.MIRRORED, policy={**ALL_SAFE, "ha-mode": "exactly", "ha-params": 1}),
      ["ha-params=1"]),
     (Queues(kind=Kind.MIRRORED, policy=ALL_SAFE), []),
 ])  # fmt: skip
 def test_what_drops_messages_is_labelled(stream: Queues, labels: list[str]) -> None:
-    """Whether by policy or argument; what is refused is no loss."""
+    """Whether by policy or argument, of which each kind has its own that counts; what is refused is
+    no loss, what is dead-lettered to where nobody looks is."""
     assert _labels(stream) == labels
 
 
@@ -149,7 +162,10 @@ def test_messages_that_no_queue_takes_are_labelled() -> None:
 
 def test_the_limit_of_deliveries_of_4_0_is_labelled() -> None:
     """Twenty times, and nowhere to go; with a limit of its own a queue dead-letters."""
-    assert _labels(Queues(), "4.0.5") == ["delivery_limit unset"]
+    elsewhere = Queues(arguments={"x-dead-letter-exchange": "a"})
+    for stream in (Queues(), elsewhere):
+        assert _labels(stream, "4.0.5") == ["delivery_limit unset"]
+    assert not _labels(Queues(policy={"delivery-limit": -1}), "4.0.5")
     assert not _labels(Queues(delivery_limit=3), "4.0.5")
     assert not _labels(Queues(), "3.13")
 

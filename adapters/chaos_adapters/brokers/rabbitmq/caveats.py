@@ -80,30 +80,42 @@ def _memory(stream: Queues) -> Iterator[Caveat]:
 
 def _dropped(stream: Queues) -> Iterator[Caveat]:
     """By policy or argument; a queue that refuses what is too much says so to the producer."""
-    refuses = str(_set(stream, "overflow") or "").startswith("reject-publish")
     for key, why in _DROPPING.items():
-        by_length = key.startswith("max-length")
-        if by_length and refuses and stream.kind is not Kind.STREAM:
+        if key.startswith("max-length") and _refuses(stream):
             continue
         if (value := _set(stream, key)) is not None:
             yield Caveat("loss", f"{key}={value}", why)
 
 
+def _refuses(stream: Queues) -> bool:
+    """Whether a queue that is full takes nothing more. Of the policy and the argument, quorum
+    queues go by the policy, and take `reject-publish-dlx` for no word that they know
+    (rabbit_quorum_queue: ra_machine_config, overflow); classic ones go by the argument."""
+    by_policy = stream.policy.get("overflow")
+    by_argument = stream.declared(0).get("x-overflow")
+    if stream.kind is Kind.QUORUM:
+        return (by_argument if by_policy is None else by_policy) == "reject-publish"
+    how = by_policy if by_argument is None else by_argument
+    return stream.kind is not Kind.STREAM and how in ("reject-publish", "reject-publish-dlx")
+
+
 def _come_again(release: int, stream: Queues) -> Iterator[Caveat]:
-    """Without a dead-letter exchange, what came too often is gone."""
+    """What came too often is gone without a dead-letter exchange; through one of somebody's own it
+    goes where nobody looks for it."""
     if stream.kind is not Kind.QUORUM or stream.delivery_limit is not None:
         return
-    why = "a message that came again that often is dropped: write stream.delivery_limit"
     limit = stream.policy.get("delivery-limit")
-    if _set(stream, "dead-letter-exchange") is None:
-        if limit is not None:
-            if not isinstance(limit, int) or limit >= 0:
-                yield Caveat("loss", f"delivery-limit={limit}", why)
-        elif release > _UNLIMITED:
-            yield Caveat("loss", "delivery_limit unset", f"20 is the limit from 4.0 on; {why}")
+    if isinstance(limit, int) and limit < 0:
+        return
+    gone = "dropped" if _set(stream, "dead-letter-exchange") is None else "dead-lettered elsewhere"
+    why = f"a message that came again that often is {gone}: write stream.delivery_limit"
+    if limit is not None:
+        yield Caveat("loss", f"delivery-limit={limit}", why)
+    elif release > _UNLIMITED:
+        yield Caveat("loss", "delivery_limit unset", f"20 is the limit from 4.0 on; {why}")
 
 
 def _set(stream: Queues, key: str) -> object:
-    """What is in force; an argument counts before a policy, which is why both are looked at."""
+    """What is in force, by a policy or an argument, of what may be set by both."""
     given = stream.declared(0).get(f"x-{key}")
     return stream.policy.get(key) if given is None else given
