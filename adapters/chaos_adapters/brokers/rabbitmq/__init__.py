@@ -24,7 +24,7 @@ from chaos.spi import (
 )
 from chaos_adapters.brokers.rabbitmq import admin, refusals, topology
 from chaos_adapters.brokers.rabbitmq import settings as client_settings
-from chaos_adapters.brokers.rabbitmq.caveats import caveats
+from chaos_adapters.brokers.rabbitmq.caveats import cache_caveats, caveats
 from chaos_adapters.brokers.rabbitmq.drivers import Name, driver
 from chaos_adapters.brokers.rabbitmq.drivers.rstream import settings as stream_settings
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
@@ -195,3 +195,7 @@ class Rabbitmq:
         """What RabbitMQ's documentation makes the guarantees depend on."""
         of_clients = driver(self.client).caveats(self._release, stream, producer, consumer)
         return [*of_clients, *caveats(self._release, self.partition_handling, stream)]
+
+    def cache_caveats(self, stream: Queues) -> Sequence[Caveat]:
+        """See spi.TrustsCaches. Quorum queues force what they confirm to most of the disks."""
+        return cache_caveats(self._release, self.settings, stream)

@@ -3,18 +3,21 @@
 Sources: RabbitMQ documentation, "Reliability Guide", "Consumer Acknowledgements and Publisher
 Confirms", "Classic Queue Mirroring" (sections on unsynchronised mirrors and on stopping nodes),
 "Quorum Queues" (section on poison messages; release notes of 4.0), "Clustering and Network
-Partitions", "Streams", "Time-To-Live and Expiration", "Queue Length Limit".
+Partitions", "Streams", "Time-To-Live and Expiration", "Queue Length Limit"; rabbitmq-server,
+rabbit_classic_queue_index_v2.erl (`sync`), rabbit_variable_queue.erl (the version by default).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chaos.spi import Caveat
+from chaos.spi import Caveat, Settings
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
 _UNLIMITED = 3
 """The last release without a limit of deliveries."""
+_SYNCED = 3
+"""The last release with classic queues of version 1."""
 _DROPPING = {
     "message-ttl": "messages are dropped when they are that old",
     "expires": "a queue that nobody uses for that long is deleted with all it has",
@@ -35,6 +38,20 @@ def caveats(release: int, partition_handling: str, stream: Queues) -> Sequence[C
         *_dropped(stream),
         *_come_again(release, stream),
     ]
+
+
+def cache_caveats(release: int, settings: Settings, stream: Queues) -> Sequence[Caveat]:
+    """Whose copies may confirm what no disk has yet: streams never force anything to the disk, nor
+    do classic queues of version 2, the only one from 4.0 on."""
+    why = "copies confirm what is in their memory, and all of them may lose that at once"
+    if stream.kind is Kind.STREAM:
+        return [Caveat("loss", "kind=stream", why)]
+    if stream.kind in (Kind.CLASSIC, Kind.MIRRORED):
+        by_default = settings.get("classic_queue.default_version", 1)
+        version = _set(stream, "queue-version")
+        if release > _SYNCED or str(by_default if version is None else version) == "2":
+            return [Caveat("loss", "queue-version=2", why)]
+    return []
 
 
 def _copies(stream: Queues) -> Iterator[Caveat]:
