@@ -85,3 +85,18 @@ def test_what_forces_nothing_to_the_disk_is_named_where_all_lose_their_power(
     found = broker.cache_caveats(Queues(queues=1, **stream))
     assert [each.setting for each in found] == blamed
     assert {each.question for each in found} <= {"loss"}
+
+
+@pytest.mark.parametrize(("client", "producer", "blamed"), [
+    ("pika", {}, ["heartbeat=10"]), ("pika", {"heartbeat": 0}, []),
+    ("pika", {"new_connection_after": 2.5}, ["new_connection_after=2.5"]),
+    ("pika", {"heartbeat": 0, "new_channel_after": 5}, ["new_channel_after=5"]),
+    ("rstream", {"send_again": True}, ["heartbeat=10"]), ("rstream", {"deduplicate": True}, []),
+    ("rstream", {"heartbeat": 0}, []),
+])  # fmt: skip
+def test_a_producer_that_gives_a_silent_node_up_is_promised_no_order(
+    client: Any, producer: dict[str, Any], blamed: list[str]
+) -> None:
+    """That of a channel alone is kept; under a name, a stream takes no number that is too low."""
+    found = Rabbitmq(client=client).caveats(Queues(kind=Kind.STREAM, queues=1), producer, {})
+    assert [each.setting for each in found if each.question == "ordering"] == blamed
