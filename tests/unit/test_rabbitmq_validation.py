@@ -63,11 +63,31 @@ MIRRORED = {"ha-mode": "exactly", "ha-params": 2}
      "stream.policy.ha-promot-on-failure"),
     (Queues(kind=Kind.MIRRORED, policy={"ha-promote-on-failure": "never"}),
      "stream.policy.ha-promote-on-failure"),
+    (Queues(policy={"max-age": "1h"}), "stream.policy.max-age"),
+    (Queues(policy={"max-lenght": 3}), "stream.policy.max-lenght"),
+    (Queues(arguments={"x-max-lenght": 3}), "stream.arguments.x-max-lenght"),
+    (Queues(arguments={"x-queue-mode": "lazy"}), "stream.arguments.x-queue-mode"),
+    (Queues(arguments={"max-length": 3}), "stream.arguments.max-length"),
+    (Queues(kind=Kind.STREAM, policy={"max-length": 3}), "stream.policy.max-length"),
+    (Queues(kind=Kind.STREAM, policy={"initial-cluster-size": 1}),
+     "stream.policy.initial-cluster-size"),
+    (Queues(kind=Kind.CLASSIC, policy={"delivery-limit": 3}), "stream.policy.delivery-limit"),
+    (Queues(kind=Kind.MIRRORED, arguments={"x-max-age": "1h"}), "stream.arguments.x-max-age"),
     *((Queues(name=name), "stream.name")
       for name in ("", "a/b", "a(b", "amq.foo", "x" * 400, "a-dlt", ".a")),
 ])  # fmt: skip
 def test_what_can_never_be_is_refused_at_its_place(stream: Queues, path: str) -> None:
     assert [where for where, _ in Rabbitmq().problems(stream)] == [path]
+
+
+@pytest.mark.parametrize("stream", [
+    Queues(kind=Kind.CLASSIC, arguments={"x-max-priority": 5, "x-queue-mode": "lazy"}),
+    Queues(kind=Kind.MIRRORED, policy={"queue-version": 2, "consumer-timeout": 90_000}),
+    Queues(policy={"delivery-limit": 3}, arguments={"x-queue-leader-locator": "balanced"}),
+    Queues(kind=Kind.STREAM, policy={"max-age": "1h"}, arguments={"x-max-length-bytes": 9}),
+])  # fmt: skip
+def test_what_a_kind_goes_by_passes(stream: Queues) -> None:
+    assert not Rabbitmq().problems(stream)
 
 
 def test_mirrors_on_some_nodes_pass() -> None:
@@ -95,12 +115,20 @@ def test_consumers_that_do_not_go_with_the_queues_are_refused(
     ]
 
 
-@pytest.mark.parametrize(("stream", "target", "there"), [
-    (Queues(kind=Kind.CLASSIC), "mirror(0)", False), (Queues(kind=Kind.CLASSIC), "leader(0)", True),
-    (Queues(replicas=1), "followers(0)", False), (Queues(), "followers(0)", True),
+ONE_MIRROR = Queues(kind=Kind.MIRRORED, policy={**MIRRORED, "ha-params": 1})
+
+
+@pytest.mark.parametrize(("stream", "target", "nodes", "there"), [
+    (Queues(kind=Kind.CLASSIC), "mirror(0)", 3, False),
+    (Queues(kind=Kind.CLASSIC), "leader(0)", 3, True),
+    (Queues(replicas=1), "followers(0)", 3, False), (Queues(), "followers(0)", 3, True),
+    (Queues(kind=Kind.MIRRORED), "mirror(0)", 2, True),
+    (Queues(kind=Kind.MIRRORED), "mirror(0)", 1, False), (ONE_MIRROR, "mirror(0)", 3, False),
 ])  # fmt: skip
-def test_a_role_that_nobody_can_have_is_no_target(stream: Queues, target: str, there: bool) -> None:
-    scene = Scene(Rabbitmq, Rabbitmq(), stream)
+def test_a_role_that_nobody_can_have_is_no_target(
+    stream: Queues, target: str, nodes: int, there: bool
+) -> None:
+    scene = Scene(Rabbitmq, Rabbitmq(nodes=nodes), stream)
     assert (not list(target_flaws(Kill, {"target": target}, scene))) is there
 
 

@@ -106,8 +106,9 @@ class Rabbitmq:
 
     def role_problem(self, role: str, stream: Queues) -> str:
         """See spi.ChecksUse."""
-        alone = stream.kind is Kind.CLASSIC
+        alone = stream.kind is Kind.CLASSIC or self.nodes == 1
         alone |= stream.kind in (Kind.QUORUM, Kind.STREAM) and stream.replicas == 1
+        alone |= stream.kind is Kind.MIRRORED and stream.in_force.get("ha-params") == 1
         if not alone or role in ("leader", "member", "members"):
             return ""
         return f"there is no {role}: each queue has one copy, which is its leader"

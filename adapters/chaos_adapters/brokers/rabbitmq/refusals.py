@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from chaos.spi import Settings, Use
+from chaos_adapters.brokers.rabbitmq.keys import strangers
 from chaos_adapters.brokers.rabbitmq.stream import DEAD_LETTERS, Kind, Queues
 
 Problem = tuple[str, str]
@@ -75,7 +76,9 @@ def of_queues(stream: Queues, nodes: int) -> Iterator[Problem]:
     if stream.single_active_consumer and stream.kind is Kind.STREAM:
         why = "a stream chooses one consumer by its own protocol only, which is not spoken here"
         yield "stream.single_active_consumer", why
-    yield from _owned(stream)
+    owned = list(_owned(stream))
+    yield from owned
+    yield from (each for each in strangers(stream) if each[0] not in dict(owned))
     yield from _mirroring(stream, nodes)
 
 
