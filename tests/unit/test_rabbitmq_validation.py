@@ -90,6 +90,38 @@ def test_what_a_kind_goes_by_passes(stream: Queues) -> None:
     assert not Rabbitmq().problems(stream)
 
 
+@pytest.mark.parametrize("client", ["pika", "rstream"])
+def test_a_stream_has_a_replica_on_each_node(client: Any) -> None:
+    """AMQP gives it out nowhere else, and what is stored is read back by that."""
+    broker = Rabbitmq(nodes=3, client=client)
+    assert not broker.problems(Queues(kind=Kind.STREAM, replicas=3))
+    for replicas in (1, 2):
+        ((path, what),) = broker.problems(Queues(kind=Kind.STREAM, replicas=replicas))
+        assert (path, "write 3" in what) == ("stream.replicas", True)
+    assert not Rabbitmq(nodes=3).problems(Queues(replicas=2))
+
+
+TRANSIENT = Queues(kind=Kind.CLASSIC, durable=False)
+PERMITTED: Settings = {"deprecated_features.permit.transient_nonexcl_queues": True}
+
+
+@pytest.mark.parametrize(("version", "cluster", "stream", "paths"), [
+    ("4.3", {}, Queues(), []), ("4.3.5-management", {}, TRANSIENT, ["stream.durable"]),
+    ("4.2.9", {}, TRANSIENT, []), ("4.10", {}, TRANSIENT, ["stream.durable"]),
+    ("4.3", {"settings": PERMITTED}, TRANSIENT, []),
+    ("4.3", {"partition_handling": "autoheal"}, Queues(), ["cluster.partition_handling"]),
+    ("4.2", {"partition_handling": "autoheal"}, Queues(), []),
+    ("4.0", {}, Queues(kind=Kind.MIRRORED), ["stream.kind"]),
+    ("3.13", {"partition_handling": "ignore"}, Queues(kind=Kind.MIRRORED), []),
+])  # fmt: skip
+def test_what_a_version_has_no_more_is_refused(
+    version: str, cluster: dict[str, Any], stream: Queues, paths: list[str]
+) -> None:
+    """Mirrors from 4.0 on, the handling of partitions and, unless permitted, queues that are not
+    durable from 4.3 on."""
+    assert [path for path, _ in Rabbitmq(version=version, **cluster).problems(stream)] == paths
+
+
 def test_mirrors_on_some_nodes_pass() -> None:
     assert not Rabbitmq().problems(Queues(kind=Kind.MIRRORED, policy={**MIRRORED}))
     assert not Rabbitmq().problems(Queues(name="a.b-c_1"))

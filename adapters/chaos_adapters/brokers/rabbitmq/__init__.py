@@ -30,7 +30,7 @@ from chaos_adapters.brokers.rabbitmq.drivers.rstream import settings as stream_s
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.reading import read_back
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
-from chaos_adapters.brokers.rabbitmq.versions import DEFAULT, first_of, version_problem
+from chaos_adapters.brokers.rabbitmq.versions import DEFAULT, numbers_of, version_problem
 
 _STORES = ("msg_store_persistent", "msg_store_transient")
 
@@ -62,7 +62,7 @@ class Rabbitmq:
     """Of the official image, 3.10 to 3.13 or 4.x. What a version cannot do is refused, and so are
     nodes of another one."""
     partition_handling: Literal["pause_minority", "autoheal", "ignore"] = "pause_minority"
-    """What nodes do that lost each other (`cluster_partition_handling`)."""
+    """What nodes do that lost each other (`cluster_partition_handling`), up to 4.2."""
     net_ticktime: int = 60
     """Seconds. A node from which nothing comes is given up after up to a quarter more of it, so
     that a silent cut (`how: drop`) that is shorter may go unnoticed; a connection that is closed
@@ -87,14 +87,14 @@ class Rabbitmq:
         found = list(driver(self.client).stream_problems(stream))
         found += refusals.of_settings(self.settings)
         found += refusals.of_queues(stream, self.nodes)
-        if stream.kind is Kind.MIRRORED and self._release > 3:
-            what = f"classic queues are not mirrored any more in {self.version}"
-            found.append(("stream.kind", f"{what}: take quorum queues, or a version up to 3.13"))
+        found += refusals.of_version(
+            numbers_of(self.version), stream, self.partition_handling, self.settings
+        )
         return found
 
     @property
     def _release(self) -> int:
-        return first_of(self.version)
+        return numbers_of(self.version)[0]
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """What the driver says."""
