@@ -109,16 +109,16 @@ PERMITTED: Settings = {"deprecated_features.permit.transient_nonexcl_queues": Tr
     ("4.3", {}, Queues(), []), ("4.3.5-management", {}, TRANSIENT, ["stream.durable"]),
     ("4.2.9", {}, TRANSIENT, []), ("4.10", {}, TRANSIENT, ["stream.durable"]),
     ("4.3", {"settings": PERMITTED}, TRANSIENT, []),
-    ("4.3", {"partition_handling": "autoheal"}, Queues(), ["cluster.partition_handling"]),
-    ("4.2", {"partition_handling": "autoheal"}, Queues(), []),
+    ("4.2", {"partition_handling": "autoheal"}, Queues(), ["cluster.partition_handling"]),
+    ("4.1", {"partition_handling": "autoheal"}, Queues(), []),
     ("4.0", {}, Queues(kind=Kind.MIRRORED), ["stream.kind"]),
     ("3.13", {"partition_handling": "ignore"}, Queues(kind=Kind.MIRRORED), []),
 ])  # fmt: skip
 def test_what_a_version_has_no_more_is_refused(
     version: str, cluster: dict[str, Any], stream: Queues, paths: list[str]
 ) -> None:
-    """Mirrors from 4.0 on, the handling of partitions and, unless permitted, queues that are not
-    durable from 4.3 on."""
+    """Mirrors from 4.0 on, the handling of partitions from 4.2 on, and from 4.3 on queues that are
+    not durable, unless they are permitted."""
     assert [path for path, _ in Rabbitmq(version=version, **cluster).problems(stream)] == paths
 
 

@@ -62,7 +62,7 @@ class Rabbitmq:
     """Of the official image, 3.10 to 3.13 or 4.x. What a version cannot do is refused, and so are
     nodes of another one."""
     partition_handling: Literal["pause_minority", "autoheal", "ignore"] = "pause_minority"
-    """What nodes do that lost each other (`cluster_partition_handling`), up to 4.2."""
+    """What nodes do that lost each other (`cluster_partition_handling`), up to 4.1."""
     net_ticktime: int = 60
     """Seconds. A node from which nothing comes is given up after up to a quarter more of it, so
     that a silent cut (`how: drop`) that is shorter may go unnoticed; a connection that is closed

@@ -56,7 +56,7 @@ _MIRRORING = {
 """The keys of mirrors, and what their values may be where they are words."""
 
 
-_WITHOUT_PARTITION_HANDLING = (4, 3)
+_WITHOUT_PARTITION_HANDLING = (4, 2)
 _DENIED_TRANSIENT = (4, 3)
 _PERMIT = "deprecated_features.permit.transient_nonexcl_queues"
 
@@ -64,15 +64,16 @@ _PERMIT = "deprecated_features.permit.transient_nonexcl_queues"
 def of_version(
     version: tuple[int, int], stream: Queues, handling: str, settings: Settings
 ) -> Iterator[Problem]:
-    """What that version has no more, or denies. Sources: rabbitmq-server 4.3.5, which has no
-    rabbit_autoheal.erl; rabbit_amqqueue.erl (`transient_nonexcl_queues`)."""
+    """What that version has no more, or denies. Sources: rabbitmq-server, release notes of 4.2.0,
+    rabbit_node_monitor.erl ("partition handling strategy unapplicable with Khepri"),
+    rabbit_amqqueue.erl of 4.3.5 (`transient_nonexcl_queues`)."""
     number = ".".join(map(str, version))
     if stream.kind is Kind.MIRRORED and version[0] > _MIRRORED:
         what = f"classic queues are not mirrored any more in {number}"
         yield "stream.kind", f"{what}: take quorum queues, or a version up to 3.13"
     if handling != "pause_minority" and version >= _WITHOUT_PARTITION_HANDLING:
-        what = f"{number} knows no handling of partitions but that of a majority"
-        yield "cluster.partition_handling", f"{what}: leave it out, or take a version up to 4.2"
+        what = f"new clusters of {number} have Khepri, which goes by majority"
+        yield "cluster.partition_handling", f"{what}: leave it out, or take a version up to 4.1"
     permitted = str(settings.get(_PERMIT, False)).lower() == "true"
     if not (stream.durable or permitted) and version >= _DENIED_TRANSIENT:
         what = f"{number} denies queues that are not durable"
