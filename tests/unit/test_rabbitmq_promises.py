@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chaos.spi import TrustsCaches
 from chaos_adapters.brokers.rabbitmq import Rabbitmq
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
 
@@ -61,3 +62,41 @@ def test_what_is_not_promised_is_named_and_nothing_else(
     assert {f"{each.question} {each.setting}" for each in found} & KNOWN == named
     assert all(each.why for each in found)
     assert len({(each.question, each.setting) for each in found}) == len(found)
+
+
+V2 = "queue-version=2"
+
+
+@pytest.mark.parametrize(("stream", "version", "settings", "blamed"), [
+    ({}, "4.1", {}, []), ({"kind": Kind.STREAM}, "3.13", {}, ["kind=stream"]),
+    (CLASSIC, "3.13", {}, []), (CLASSIC, "4.0", {}, [V2]),
+    ({**CLASSIC, "arguments": {"x-queue-version": 2}}, "3.13", {}, [V2]),
+    ({**MIRRORED, "policy": {"queue-version": 2}}, "3.13", {}, [V2]), (MIRRORED, "3.13", {}, []),
+    (CLASSIC, "3.13", {"classic_queue.default_version": 2}, [V2]),
+    ({**CLASSIC, "policy": {"queue-version": 1}}, "3.13", {"classic_queue.default_version": 2},
+     []),
+])  # fmt: skip
+def test_what_forces_nothing_to_the_disk_is_named_where_all_lose_their_power(
+    stream: dict[str, Any], version: str, settings: dict[str, Any], blamed: list[str]
+) -> None:
+    """A confirm of others means that a majority, or the queue, has it on the disk."""
+    broker = Rabbitmq(version=version, settings=settings)
+    assert isinstance(broker, TrustsCaches)
+    found = broker.cache_caveats(Queues(queues=1, **stream))
+    assert [each.setting for each in found] == blamed
+    assert {each.question for each in found} <= {"loss"}
+
+
+@pytest.mark.parametrize(("client", "producer", "blamed"), [
+    ("pika", {}, ["heartbeat=10"]), ("pika", {"heartbeat": 0}, []),
+    ("pika", {"new_connection_after": 2.5}, ["new_connection_after=2.5"]),
+    ("pika", {"heartbeat": 0, "new_channel_after": 5}, ["new_channel_after=5"]),
+    ("rstream", {"send_again": True}, ["heartbeat=10"]), ("rstream", {"deduplicate": True}, []),
+    ("rstream", {"heartbeat": 0}, []),
+])  # fmt: skip
+def test_a_producer_that_gives_a_silent_node_up_is_promised_no_order(
+    client: Any, producer: dict[str, Any], blamed: list[str]
+) -> None:
+    """That of a channel alone is kept; under a name, a stream takes no number that is too low."""
+    found = Rabbitmq(client=client).caveats(Queues(kind=Kind.STREAM, queues=1), producer, {})
+    assert [each.setting for each in found if each.question == "ordering"] == blamed

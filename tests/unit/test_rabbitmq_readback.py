@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
 from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries, PartitionEnd
-from chaos_adapters.brokers.rabbitmq import consumer, reading
+from chaos_adapters.brokers.rabbitmq import admin, consumer, reading
 from chaos_adapters.brokers.rabbitmq.consumer import RabbitConsumer
 from chaos_adapters.brokers.rabbitmq.settings import Consuming
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -137,6 +138,42 @@ def test_all_that_there_is_is_read(read: Read, kind: Kind) -> None:
 def test_more_is_read_than_nodes_tell(read: Read, kind: Kind) -> None:
     """They tell it late, or 0 when they do not know; what is stored is no less stored."""
     assert read(_Broker([500], told={0: 0}), kind) == (500, [PartitionEnd(0, 0, 500, 500)])
+
+
+_SAID: Mapping[int, Sequence[int | type[Exception]]] = {
+    1: [0, 600, ChannelClosedByBroker, 7],
+    2: [1000, ChannelClosedByBroker, ChannelClosedByBroker, StreamLostError],
+}
+"""What nodes say of four streams, in turn."""
+
+
+class _Counting:
+    """A connection to the node on a port, on which queues are declared passively."""
+
+    def __init__(self, parameters: Any) -> None:
+        self.said, self.is_open = _SAID[parameters.port], True
+
+    def channel(self) -> _Counting:
+        return self
+
+    def queue_declare(self, name: str, *, passive: bool) -> SimpleNamespace:
+        assert passive
+        said = self.said[int(name[-1])]
+        if isinstance(said, int):
+            return SimpleNamespace(method=SimpleNamespace(message_count=said))
+        raise said(404, "none") if said is ChannelClosedByBroker else said
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+
+
+def test_a_stream_has_as_many_messages_as_the_most_that_a_node_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node that does not reach the leader says 0, one that led before what it had then; what
+    nobody knows is left out."""
+    monkeypatch.setattr(admin.pika, "BlockingConnection", _Counting)
+    assert admin.counts(_CLIENTS, Queues(queues=4).names) == {0: 1000, 1: 600, 3: 7}
 
 
 @pytest.mark.parametrize("kind", [Kind.QUORUM, Kind.STREAM])

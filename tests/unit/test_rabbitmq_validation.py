@@ -12,7 +12,7 @@ from chaos.errors import ClusterError
 from chaos.experiment import Consumers
 from chaos.experiment.checks import Scene, target_flaws, use_flaws
 from chaos.experiment.records import Load, Producers
-from chaos.spi import Address
+from chaos.spi import Address, Settings
 from chaos_adapters.brokers.rabbitmq import Rabbitmq, admin
 from chaos_adapters.brokers.rabbitmq.api import Api
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -63,11 +63,63 @@ MIRRORED = {"ha-mode": "exactly", "ha-params": 2}
      "stream.policy.ha-promot-on-failure"),
     (Queues(kind=Kind.MIRRORED, policy={"ha-promote-on-failure": "never"}),
      "stream.policy.ha-promote-on-failure"),
+    (Queues(policy={"max-age": "1h"}), "stream.policy.max-age"),
+    (Queues(policy={"max-lenght": 3}), "stream.policy.max-lenght"),
+    (Queues(arguments={"x-max-lenght": 3}), "stream.arguments.x-max-lenght"),
+    (Queues(arguments={"x-queue-mode": "lazy"}), "stream.arguments.x-queue-mode"),
+    (Queues(arguments={"max-length": 3}), "stream.arguments.max-length"),
+    (Queues(kind=Kind.STREAM, policy={"max-length": 3}), "stream.policy.max-length"),
+    (Queues(kind=Kind.STREAM, policy={"initial-cluster-size": 1}),
+     "stream.policy.initial-cluster-size"),
+    (Queues(kind=Kind.CLASSIC, policy={"delivery-limit": 3}), "stream.policy.delivery-limit"),
+    (Queues(kind=Kind.MIRRORED, arguments={"x-max-age": "1h"}), "stream.arguments.x-max-age"),
     *((Queues(name=name), "stream.name")
       for name in ("", "a/b", "a(b", "amq.foo", "x" * 400, "a-dlt", ".a")),
 ])  # fmt: skip
 def test_what_can_never_be_is_refused_at_its_place(stream: Queues, path: str) -> None:
     assert [where for where, _ in Rabbitmq().problems(stream)] == [path]
+
+
+@pytest.mark.parametrize("stream", [
+    Queues(kind=Kind.CLASSIC, arguments={"x-max-priority": 5, "x-queue-mode": "lazy"}),
+    Queues(kind=Kind.MIRRORED, policy={"queue-version": 2, "consumer-timeout": 90_000}),
+    Queues(policy={"delivery-limit": 3}, arguments={"x-queue-leader-locator": "balanced"}),
+    Queues(kind=Kind.STREAM, policy={"max-age": "1h"}, arguments={"x-max-length-bytes": 9}),
+])  # fmt: skip
+def test_what_a_kind_goes_by_passes(stream: Queues) -> None:
+    assert not Rabbitmq().problems(stream)
+
+
+@pytest.mark.parametrize("client", ["pika", "rstream"])
+def test_a_stream_has_a_replica_on_each_node(client: Any) -> None:
+    """AMQP gives it out nowhere else, and what is stored is read back by that."""
+    broker = Rabbitmq(nodes=3, client=client)
+    assert not broker.problems(Queues(kind=Kind.STREAM, replicas=3))
+    for replicas in (1, 2):
+        ((path, what),) = broker.problems(Queues(kind=Kind.STREAM, replicas=replicas))
+        assert (path, "write 3" in what) == ("stream.replicas", True)
+    assert not Rabbitmq(nodes=3).problems(Queues(replicas=2))
+
+
+TRANSIENT = Queues(kind=Kind.CLASSIC, durable=False)
+PERMITTED: Settings = {"deprecated_features.permit.transient_nonexcl_queues": True}
+
+
+@pytest.mark.parametrize(("version", "cluster", "stream", "paths"), [
+    ("4.3", {}, Queues(), []), ("4.3.5-management", {}, TRANSIENT, ["stream.durable"]),
+    ("4.2.9", {}, TRANSIENT, []), ("4.10", {}, TRANSIENT, ["stream.durable"]),
+    ("4.3", {"settings": PERMITTED}, TRANSIENT, []),
+    ("4.2", {"partition_handling": "autoheal"}, Queues(), ["cluster.partition_handling"]),
+    ("4.1", {"partition_handling": "autoheal"}, Queues(), []),
+    ("4.0", {}, Queues(kind=Kind.MIRRORED), ["stream.kind"]),
+    ("3.13", {"partition_handling": "ignore"}, Queues(kind=Kind.MIRRORED), []),
+])  # fmt: skip
+def test_what_a_version_has_no_more_is_refused(
+    version: str, cluster: dict[str, Any], stream: Queues, paths: list[str]
+) -> None:
+    """Mirrors from 4.0 on, the handling of partitions from 4.2 on, and from 4.3 on queues that are
+    not durable, unless they are permitted."""
+    assert [path for path, _ in Rabbitmq(version=version, **cluster).problems(stream)] == paths
 
 
 def test_mirrors_on_some_nodes_pass() -> None:
@@ -95,12 +147,20 @@ def test_consumers_that_do_not_go_with_the_queues_are_refused(
     ]
 
 
-@pytest.mark.parametrize(("stream", "target", "there"), [
-    (Queues(kind=Kind.CLASSIC), "mirror(0)", False), (Queues(kind=Kind.CLASSIC), "leader(0)", True),
-    (Queues(replicas=1), "followers(0)", False), (Queues(), "followers(0)", True),
+ONE_MIRROR = Queues(kind=Kind.MIRRORED, policy={**MIRRORED, "ha-params": 1})
+
+
+@pytest.mark.parametrize(("stream", "target", "nodes", "there"), [
+    (Queues(kind=Kind.CLASSIC), "mirror(0)", 3, False),
+    (Queues(kind=Kind.CLASSIC), "leader(0)", 3, True),
+    (Queues(replicas=1), "followers(0)", 3, False), (Queues(), "followers(0)", 3, True),
+    (Queues(kind=Kind.MIRRORED), "mirror(0)", 2, True),
+    (Queues(kind=Kind.MIRRORED), "mirror(0)", 1, False), (ONE_MIRROR, "mirror(0)", 3, False),
 ])  # fmt: skip
-def test_a_role_that_nobody_can_have_is_no_target(stream: Queues, target: str, there: bool) -> None:
-    scene = Scene(Rabbitmq, Rabbitmq(), stream)
+def test_a_role_that_nobody_can_have_is_no_target(
+    stream: Queues, target: str, nodes: int, there: bool
+) -> None:
+    scene = Scene(Rabbitmq, Rabbitmq(nodes=nodes), stream)
     assert (not list(target_flaws(Kill, {"target": target}, scene))) is there
 
 
@@ -117,9 +177,13 @@ def test_a_number_out_of_bounds_is_refused_with_the_bound(
 
 def _labels(stream: Queues, version: str = "3.13", **producer: Any) -> list[str]:
     broker = Rabbitmq(version=version)
-    return [caveat.setting for caveat in broker.caveats(stream, producer, {})]
+    found = broker.caveats(stream, producer, {})
+    return [caveat.setting for caveat in found if caveat.question == "loss"]
 
 
+ONE_COPY = "kind=classic"
+REFUSING: Settings = {"x-max-length": 3, "x-overflow": "reject-publish"}
+DROPPING: Settings = {**REFUSING, "x-overflow": "drop-head"}
 ALL_SAFE = {"ha-sync-mode": "automatic", "ha-promote-on-failure": "when-synced"}
 
 
@@ -128,18 +192,28 @@ ALL_SAFE = {"ha-sync-mode": "automatic", "ha-promote-on-failure": "when-synced"}
     (Queues(policy={"message-ttl": 100, "max-length": 5}), ["message-ttl=100", "max-length=5"]),
     (Queues(arguments={"x-max-length": 3}), ["max-length=3"]),
     (Queues(arguments={"x-max-length": 3, "x-overflow": "reject-publish"}), []),
-    (Queues(policy={"overflow": "reject-publish"}, arguments={
-        "x-max-length": 3, "x-overflow": "drop-head"}), ["max-length=3"]),
+    (Queues(policy={"overflow": "drop-head"}, arguments=REFUSING), ["max-length=3"]),
+    (Queues(policy={"overflow": "reject-publish"}, arguments=DROPPING), []),
+    (Queues(arguments={**REFUSING, "x-overflow": "reject-publish-dlx"}), ["max-length=3"]),
+    (Queues(kind=Kind.CLASSIC, policy={"overflow": "drop-head"}, arguments=REFUSING), [ONE_COPY]),
+    (Queues(kind=Kind.CLASSIC, policy={"overflow": "reject-publish"}, arguments=DROPPING),
+     [ONE_COPY, "max-length=3"]),
+    (Queues(kind=Kind.CLASSIC, arguments={**REFUSING, "x-overflow": "reject-publish-dlx"}),
+     [ONE_COPY]),
     (Queues(delivery_limit=2, policy={"max-length": 3}), []),
     (Queues(arguments={"x-expires": 9}), ["expires=9"]),
     (Queues(kind=Kind.STREAM, queues=1, policy={"max-age": "1h"}), ["max-age=1h"]),
     (Queues(policy={"delivery-limit": 3}), ["delivery-limit=3"]),
+    (Queues(policy={"delivery-limit": 3, "dead-letter-exchange": "a"}), ["delivery-limit=3"]),
+    (Queues(policy={"delivery-limit": 3}, arguments={"x-dead-letter-exchange": "a"}),
+     ["delivery-limit=3"]),
     (Queues(kind=Kind.MIRRORED, policy={**ALL_SAFE, "ha-mode": "exactly", "ha-params": 1}),
      ["ha-params=1"]),
     (Queues(kind=Kind.MIRRORED, policy=ALL_SAFE), []),
 ])  # fmt: skip
 def test_what_drops_messages_is_labelled(stream: Queues, labels: list[str]) -> None:
-    """Whether by policy or argument; what is refused is no loss."""
+    """Whether by policy or argument, of which each kind has its own that counts; what is refused is
+    no loss, what is dead-lettered to where nobody looks is."""
     assert _labels(stream) == labels
 
 
@@ -149,7 +223,10 @@ def test_messages_that_no_queue_takes_are_labelled() -> None:
 
 def test_the_limit_of_deliveries_of_4_0_is_labelled() -> None:
     """Twenty times, and nowhere to go; with a limit of its own a queue dead-letters."""
-    assert _labels(Queues(), "4.0.5") == ["delivery_limit unset"]
+    elsewhere = Queues(arguments={"x-dead-letter-exchange": "a"})
+    for stream in (Queues(), elsewhere):
+        assert _labels(stream, "4.0.5") == ["delivery_limit unset"]
+    assert not _labels(Queues(policy={"delivery-limit": -1}), "4.0.5")
     assert not _labels(Queues(delivery_limit=3), "4.0.5")
     assert not _labels(Queues(), "3.13")
 

@@ -24,13 +24,13 @@ from chaos.spi import (
 )
 from chaos_adapters.brokers.rabbitmq import admin, refusals, topology
 from chaos_adapters.brokers.rabbitmq import settings as client_settings
-from chaos_adapters.brokers.rabbitmq.caveats import caveats
+from chaos_adapters.brokers.rabbitmq.caveats import cache_caveats, caveats
 from chaos_adapters.brokers.rabbitmq.drivers import Name, driver
 from chaos_adapters.brokers.rabbitmq.drivers.rstream import settings as stream_settings
 from chaos_adapters.brokers.rabbitmq.observer import RabbitObserver
 from chaos_adapters.brokers.rabbitmq.reading import read_back
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
-from chaos_adapters.brokers.rabbitmq.versions import DEFAULT, first_of, version_problem
+from chaos_adapters.brokers.rabbitmq.versions import DEFAULT, numbers_of, version_problem
 
 _STORES = ("msg_store_persistent", "msg_store_transient")
 
@@ -62,7 +62,7 @@ class Rabbitmq:
     """Of the official image, 3.10 to 3.13 or 4.x. What a version cannot do is refused, and so are
     nodes of another one."""
     partition_handling: Literal["pause_minority", "autoheal", "ignore"] = "pause_minority"
-    """What nodes do that lost each other (`cluster_partition_handling`)."""
+    """What nodes do that lost each other (`cluster_partition_handling`), up to 4.1."""
     net_ticktime: int = 60
     """Seconds. A node from which nothing comes is given up after up to a quarter more of it, so
     that a silent cut (`how: drop`) that is shorter may go unnoticed; a connection that is closed
@@ -87,14 +87,14 @@ class Rabbitmq:
         found = list(driver(self.client).stream_problems(stream))
         found += refusals.of_settings(self.settings)
         found += refusals.of_queues(stream, self.nodes)
-        if stream.kind is Kind.MIRRORED and self._release > 3:
-            what = f"classic queues are not mirrored any more in {self.version}"
-            found.append(("stream.kind", f"{what}: take quorum queues, or a version up to 3.13"))
+        found += refusals.of_version(
+            numbers_of(self.version), stream, self.partition_handling, self.settings
+        )
         return found
 
     @property
     def _release(self) -> int:
-        return first_of(self.version)
+        return numbers_of(self.version)[0]
 
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """What the driver says."""
@@ -106,8 +106,9 @@ class Rabbitmq:
 
     def role_problem(self, role: str, stream: Queues) -> str:
         """See spi.ChecksUse."""
-        alone = stream.kind is Kind.CLASSIC
+        alone = stream.kind is Kind.CLASSIC or self.nodes == 1
         alone |= stream.kind in (Kind.QUORUM, Kind.STREAM) and stream.replicas == 1
+        alone |= stream.kind is Kind.MIRRORED and stream.in_force.get("ha-params") == 1
         if not alone or role in ("leader", "member", "members"):
             return ""
         return f"there is no {role}: each queue has one copy, which is its leader"
@@ -195,3 +196,7 @@ class Rabbitmq:
         """What RabbitMQ's documentation makes the guarantees depend on."""
         of_clients = driver(self.client).caveats(self._release, stream, producer, consumer)
         return [*of_clients, *caveats(self._release, self.partition_handling, stream)]
+
+    def cache_caveats(self, stream: Queues) -> Sequence[Caveat]:
+        """See spi.TrustsCaches. Quorum queues force what they confirm to most of the disks."""
+        return cache_caveats(self._release, self.settings, stream)

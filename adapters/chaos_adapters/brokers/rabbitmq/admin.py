@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pika
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosed
 
 from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Node
@@ -104,27 +104,30 @@ def reset(clients: Mapping[str, Address], timeout_s: float) -> None:
 
 
 def counts(clients: Mapping[str, Address], streams: Sequence[str]) -> dict[int, int]:
-    """How many messages each stream has, by its number, says the first node that knows; one that
-    nobody serves is left out. The management API knows no totals of streams (3.10)."""
+    """How many messages each stream has, by its number: the most that a node says, as one that
+    cannot ask the leader says 0, and one that led before may say what it had then
+    (rabbit_stream_queue: stat). One that nobody serves is left out. The management API knows no
+    totals of streams (3.10)."""
     found: dict[int, int] = {}
-    for number, stream in enumerate(streams):
-        for address in clients.values():
-            if number not in found and (count := _count(address, stream)) is not None:
-                found[number] = count
+    for address in clients.values():
+        for number, count in _counts(address, streams).items():
+            found[number] = max(count, found.get(number, 0))
     return found
 
 
-def _count(address: Address, stream: str) -> int | None:
+def _counts(address: Address, streams: Sequence[str]) -> dict[int, int]:
+    """What one node says, on one connection; whatever it says no more is left out."""
     parameters = pika.ConnectionParameters(
         address.host, address.port, "/", pika.PlainCredentials(USER, PASSWORD),
         socket_timeout=_ASK_S, stack_timeout=_ASK_S, blocked_connection_timeout=_ASK_S,
     )  # fmt: skip
-    try:
-        with closing(pika.BlockingConnection(parameters)) as connection:
-            declared: Any = connection.channel().queue_declare(stream, passive=True)
-            return int(declared.method.message_count)
-    except (AMQPError, OSError):
-        return None
+    found: dict[int, int] = {}
+    with suppress(AMQPError, OSError), closing(pika.BlockingConnection(parameters)) as connection:
+        for number, stream in enumerate(streams):
+            with suppress(ChannelClosed):  # it knows no such stream, or nobody serves it
+                declared: Any = connection.channel().queue_declare(stream, passive=True)
+                found[number] = int(declared.method.message_count)
+    return found
 
 
 def memory_limit(node: Node) -> str:

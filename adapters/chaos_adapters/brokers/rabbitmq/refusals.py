@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterator
 
 from chaos.spi import Settings, Use
+from chaos_adapters.brokers.rabbitmq.keys import strangers
 from chaos_adapters.brokers.rabbitmq.stream import DEAD_LETTERS, Kind, Queues
 
 Problem = tuple[str, str]
 """Path in the experiment, and what to do."""
 
+_MIRRORED = 3
+"""The last release with mirrors."""
 _KEY, _NAME = re.compile(r"[A-Za-z0-9_.-]+"), re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _LONGEST_NAME = 200
 """AMQP has 255 bytes for a queue's name; the run adds its number, the queue its own."""
@@ -53,6 +56,30 @@ _MIRRORING = {
 """The keys of mirrors, and what their values may be where they are words."""
 
 
+_WITHOUT_PARTITION_HANDLING = (4, 2)
+_DENIED_TRANSIENT = (4, 3)
+_PERMIT = "deprecated_features.permit.transient_nonexcl_queues"
+
+
+def of_version(
+    version: tuple[int, int], stream: Queues, handling: str, settings: Settings
+) -> Iterator[Problem]:
+    """What that version has no more, or denies. Sources: rabbitmq-server, release notes of 4.2.0,
+    rabbit_node_monitor.erl ("partition handling strategy unapplicable with Khepri"),
+    rabbit_amqqueue.erl of 4.3.5 (`transient_nonexcl_queues`)."""
+    number = ".".join(map(str, version))
+    if stream.kind is Kind.MIRRORED and version[0] > _MIRRORED:
+        what = f"classic queues are not mirrored any more in {number}"
+        yield "stream.kind", f"{what}: take quorum queues, or a version up to 3.13"
+    if handling != "pause_minority" and version >= _WITHOUT_PARTITION_HANDLING:
+        what = f"new clusters of {number} have Khepri, which goes by majority"
+        yield "cluster.partition_handling", f"{what}: leave it out, or take a version up to 4.1"
+    permitted = str(settings.get(_PERMIT, False)).lower() == "true"
+    if not (stream.durable or permitted) and version >= _DENIED_TRANSIENT:
+        what = f"{number} denies queues that are not durable"
+        yield "stream.durable", f"{what}: permit them by `{_PERMIT}: true` in cluster.settings"
+
+
 def of_settings(settings: Settings) -> Iterator[Problem]:
     """Those of `rabbitmq.conf` that this adapter writes itself, or that are more than a line."""
     for key, value in settings.items():
@@ -75,7 +102,9 @@ def of_queues(stream: Queues, nodes: int) -> Iterator[Problem]:
     if stream.single_active_consumer and stream.kind is Kind.STREAM:
         why = "a stream chooses one consumer by its own protocol only, which is not spoken here"
         yield "stream.single_active_consumer", why
-    yield from _owned(stream)
+    owned = list(_owned(stream))
+    yield from owned
+    yield from (each for each in strangers(stream) if each[0] not in dict(owned))
     yield from _mirroring(stream, nodes)
 
 
@@ -116,6 +145,10 @@ def _copies(stream: Queues, nodes: int) -> Iterator[Problem]:
         if stream.replicas > nodes:
             what = f"{stream.replicas} replicas do not fit on {nodes} nodes"
             yield "stream.replicas", f"{what}: at most {nodes}"
+        elif stream.replicas < nodes and stream.kind is Kind.STREAM:
+            # rabbit_stream_queue: consume; a client, as who reads back, is connected to any node.
+            what = "AMQP gives a stream out on those nodes only that have a replica of it"
+            yield "stream.replicas", f"{what}: write {nodes}, one for each node"
         if not stream.durable:
             yield "stream.durable", f"a {stream.kind} queue is always durable"
     elif stream.replicas != Queues.replicas:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from chaos.spi import Settings
+from chaos.spi import Caveat, Settings
 
 _MOST = 65_535
 """What fits into the fields of basic.qos and tune (AMQP), and of credit (streams)."""
@@ -109,3 +109,16 @@ def _at_most(key: str) -> float:
 
 def _kind(value: object) -> str:
     return "true or false" if isinstance(value, bool) else "a number"
+
+
+_GIVEN_UP = ("new_connection_after", "new_channel_after", "heartbeat")
+
+
+def overtaken(producer: object) -> Iterator[Caveat]:
+    """RabbitMQ keeps the order of one channel. A node that only stood still, or could not be
+    reached, stores what it had taken when it goes on: behind what went over the next one (AMQP
+    0-9-1 specification, section 4.7; docs/findings.md)."""
+    given_up = ((key, getattr(producer, key, 0)) for key in _GIVEN_UP)
+    if setting := next((f"{key}={value:g}" for key, value in given_up if value), ""):
+        why = "what a silent node took from a producer that gave it up may be stored after the rest"
+        yield Caveat("ordering", setting, why)

@@ -24,9 +24,10 @@ def version_problem(version: str) -> str:
     return ""
 
 
-def first_of(version: str) -> int:
-    """The number that most of what is promised depends on: 3 or 4."""
-    return int(version.partition(".")[0])
+def numbers_of(version: str) -> tuple[int, int]:
+    """The first two, of which most of what is promised depends on the first one: 3 or 4."""
+    first, second, *_ = version.removesuffix("-management").split(".")
+    return int(first), int(second)
 
 
 def mismatch(said: str, running: str) -> str:
@@ -42,7 +43,7 @@ def mismatch(said: str, running: str) -> str:
         return f"runs RabbitMQ {running}, and only 3.10 to 3.13 and 4.x are known: take another one"
     wanted = said.removesuffix("-management")
     same = f"{running}.".startswith(f"{wanted}.") or running.startswith(f"{wanted}-")
-    if same or (said == DEFAULT and first == first_of(DEFAULT)):
+    if same or (said == DEFAULT and first == numbers_of(DEFAULT)[0]):
         return ""
     plain = re.match(r"[\d.]+", running)
     write = plain[0] if plain else running

@@ -29,7 +29,7 @@ class Amqp:
     def caveats(
         self, release: int, stream: Queues, producer: Settings, consumer: Settings
     ) -> Sequence[Caveat]:
-        """Of confirms and acknowledgements, of channels, of messages kept in memory."""
+        """Of confirms, acknowledgements, channels, order, messages kept in memory."""
         return [*_caveats(release, stream, Publishing(**producer), Consuming(**consumer))]  # type: ignore[arg-type]
 
     def producer(
@@ -68,3 +68,4 @@ def _caveats(
     if stream.kind in (Kind.CLASSIC, Kind.MIRRORED) and not producer.persistent:
         why = "messages are kept in memory, and gone when their node restarts"
         yield Caveat("loss", "persistent=false", why)
+    yield from client_settings.overtaken(producer)

@@ -42,7 +42,7 @@ class Rstream:
         producer: Settings,
         consumer: Settings,
     ) -> Sequence[Caveat]:
-        """Of sending again, and of positions."""
+        """Of sending again, of order, of positions."""
         return [*_caveats(Publishing(**producer), Consuming(**consumer))]  # type: ignore[arg-type]
 
     def producer(
@@ -67,6 +67,8 @@ def _caveats(producer: Publishing, consumer: Consuming) -> Iterator[Caveat]:
     if producer.send_again and not producer.deduplicate:
         why = "a message whose confirmation was lost is stored twice, as the producer has no name"
         yield Caveat("duplication", "send_again=true", why)
+    if not producer.deduplicate:  # with a name, what comes late has a number that is too low
+        yield from client_settings.overtaken(producer)
     if consumer.store_offsets:
         why = "a stored position is not confirmed: who comes back may begin before it"
         yield Caveat("duplication", "store_offsets=true", why)

@@ -1,7 +1,8 @@
 """The producer: many unconfirmed messages at a time, each with its own fate.
 
     handed over ──> waiting ──leader there──> open ──confirmed──────> acknowledged
-                       ^                       │ └──error code──────> refused: it was not written
+                       ^                       │ ├──error code──────> refused: it was not written
+                       │                       │ └─ (sent again) ───> unknown: the first time, maybe
                        └──(send_again) lost ───┴──connection lost───> unknown
 
 A message has the number of its sequence. Sources: RabbitMQ, "RabbitMQ Stream Protocol Reference",
@@ -50,6 +51,9 @@ class StreamProducer:
         self._waiting: list[deque[schema.Message]] = [deque() for _ in streams]
         self._open: list[dict[int, schema.Message]] = [{} for _ in streams]
         """What waits for its confirmation, by its number, in the order of the stream."""
+        self._unsure: list[set[int]] = [set() for _ in streams]
+        """Numbers of those that were open before on a connection that was lost: whatever becomes of
+        them now, they may be stored."""
         self._heard: deque[tuple[int, Connection, schema.Frame]] = deque()
         self._acked: tuple[list[int], list[int]] = [], []
         self._turns = Turns()
@@ -125,6 +129,7 @@ class StreamProducer:
         self._listen()
         gone = self._open[partition]
         if self._settings.send_again:
+            self._unsure[partition].update(gone)
             self._waiting[partition].extendleft(reversed(gone.values()))
         else:
             for sequence in gone:
@@ -142,9 +147,10 @@ class StreamProducer:
 
     def _confirmed(self, partition: int, frame: schema.PublishConfirm) -> None:
         sequences, partitions = self._acked
-        gone = self._open[partition]
+        gone, unsure = self._open[partition], self._unsure[partition]
         for sequence in frame.publishing_ids:
             if gone.pop(sequence, None):
+                unsure.discard(sequence)
                 sequences.append(sequence)
                 partitions.append(partition)
 
@@ -153,7 +159,10 @@ class StreamProducer:
             number, code = each.publishing_id, each.response_code
             if self._open[partition].pop(number, None):
                 reason = f"refused: {ServerError.from_code(code).__name__} (code {code})"
-                self._sink.failed(number, partition, now_ns(), Outcome.REFUSED, reason)
+                sure = number not in self._unsure[partition]
+                outcome = Outcome.REFUSED if sure else Outcome.INDETERMINATE
+                self._sink.failed(number, partition, now_ns(), outcome, reason)
+                self._unsure[partition].discard(number)
             if code == PublisherDoesNotExist.code:
                 connection.give_up("the node knows this publisher no more")
 
