@@ -29,7 +29,8 @@ def _observer(cluster: list[Node], stream: Queues) -> RabbitObserver:
 
 
 def _seen(cluster: list[Node], stream: Queues, queues: list[Any], heard: list[Any]) -> View:
-    """All nodes answer so; of a stream only the answer for one queue says more than its name."""
+    """All nodes answer so, and are waited for, however busy this machine is; of a stream only the
+    answer for one queue says more than its name."""
     for node in cluster:
         node.answers |= {"nodes": heard, "queues/%2F": queues}
         if stream.kind is Kind.STREAM:
@@ -37,7 +38,9 @@ def _seen(cluster: list[Node], stream: Queues, queues: list[Any], heard: list[An
             node.answers |= {f"queues/%2F/{each['name']}": each for each in queues}
     observer = _observer(cluster, stream)
     try:
-        return observer.observe(5.0)
+        with pytest.MonkeyPatch.context() as patient:
+            patient.setattr(observing, "_PATIENCE_S", 5.0)
+            return observer.observe(5.0)
     finally:
         observer.close()
 
