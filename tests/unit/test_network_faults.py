@@ -222,6 +222,21 @@ def test_a_crash_that_nobody_would_have_heard_of_is_not_proved(
     assert looks(cluster, fault, on(cluster, fault)) is PARTIAL
 
 
+def test_a_late_answer_of_a_busy_machine_is_no_cut(cluster: FakeMesh) -> None:
+    """Asked once more and with patience, whoever is not cut answers; one that does not is cut off,
+    though nobody asked for that."""
+    fault = Partition(isolate="fake-1", parted_from="peers")
+    injection = on(cluster, fault)
+    other = cluster.links["fake-2", "fake-3"]
+    other.late = [1.0]
+    assert looks(cluster, fault, injection) is FULL
+    other.late = [1.0, 9.0]
+    assert looks(cluster, fault, injection) is PARTIAL
+    cut = cluster.links["fake-1", "fake-2"]
+    cut.leaky, cut.late = {"inner"}, [0.4]
+    assert looks(cluster, fault, injection) is PARTIAL
+
+
 # ----------------------------------------------------------------------------------- processors
 
 
