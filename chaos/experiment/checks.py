@@ -175,7 +175,8 @@ def use_flaws(
     if broker is None or stream is None or load is None or not isinstance(broker, ChecksUse):
         return
     consumers = load.consumers
-    use = Use(consumers.count, consumers.hand_back, consumers.settings)
+    size = load.producers.size
+    use = Use(consumers.count, consumers.hand_back, consumers.settings, size)
     for dotted, what in broker.use_problems(stream, use):
         yield Flaw(split_path(dotted), what)
 

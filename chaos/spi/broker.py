@@ -168,11 +168,12 @@ class ChecksClients(Protocol):
 @dataclass(frozen=True)
 class Use:
     """What an experiment does with a stream: `consumers` is how many there are, `hands_back`
-    whether they hand messages back; `consumer` are their settings."""
+    whether they hand messages back; `consumer` are their settings. Messages have `size` bytes."""
 
     consumers: int
     hands_back: bool
     consumer: Settings
+    size: int
 
 
 @runtime_checkable

@@ -147,6 +147,27 @@ def test_consumers_that_do_not_go_with_the_queues_are_refused(
     ]
 
 
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(("version", "client", "size", "settings", "fine"), [
+    ("3.13", "pika", 64 * MIB, {}, True), ("4.0", "pika", 16 * MIB, {}, True),
+    ("4.0", "pika", 16 * MIB + 1, {}, False),
+    ("4.0", "pika", 20 * MIB, {"max_message_size": 32 * MIB}, True),
+    ("3.13", "pika", 2000, {"max_message_size": 1000}, False),
+    ("3.13", "rstream", MIB - 64, {}, True), ("3.13", "rstream", MIB, {}, False),
+])  # fmt: skip
+def test_messages_that_no_node_takes_are_refused(
+    version: str, client: Any, size: int, settings: Settings, fine: bool
+) -> None:
+    """Each of them would cost its producer the connection."""
+    broker = Rabbitmq(version=version, client=client, settings=settings)
+    found = list(use_flaws(broker, STREAM, Load(Producers(size=size), Consumers(count=1))))
+    assert [".".join(map(str, flaw.path)) for flaw in found] == (
+        [] if fine else ["load.producers.size"]
+    )
+
+
 ONE_MIRROR = Queues(kind=Kind.MIRRORED, policy={**MIRRORED, "ha-params": 1})
 
 

@@ -102,7 +102,9 @@ class Rabbitmq:
 
     def use_problems(self, stream: Queues, use: Use) -> Sequence[tuple[str, str]]:
         """See spi.ChecksUse."""
-        return [*refusals.of_use(stream, use, self.client == "pika")]
+        amqp = self.client == "pika"
+        most = refusals.of_size(use.size, self._release, amqp, self.settings)
+        return [*refusals.of_use(stream, use, amqp), *most]
 
     def role_problem(self, role: str, stream: Queues) -> str:
         """See spi.ChecksUse."""

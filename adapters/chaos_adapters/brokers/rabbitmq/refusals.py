@@ -16,8 +16,8 @@ from chaos_adapters.brokers.rabbitmq.stream import DEAD_LETTERS, Kind, Queues
 Problem = tuple[str, str]
 """Path in the experiment, and what to do."""
 
-_MIRRORED = 3
-"""The last release with mirrors."""
+_THREE = 3
+"""The last release with mirrors, and with messages of more than 16 MiB unless they are allowed."""
 _KEY, _NAME = re.compile(r"[A-Za-z0-9_.-]+"), re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _LONGEST_NAME = 200
 """AMQP has 255 bytes for a queue's name; the run adds its number, the queue its own."""
@@ -36,6 +36,10 @@ _OURS = (
     "default_pass", "default_vhost",
 )  # fmt: skip
 _OURS_ALONE = ("log.console", "log.file")
+_LARGEST = (128 << 20, 16 << 20)
+"""By default, up to 3.13 and from 4.0 on."""
+_FRAME, _AROUND = 1 << 20, 64
+"""Of the stream protocol: a message is in one, with all that is around it."""
 _ARGUMENTS = {
     "x-queue-type": "stream.kind",
     "x-quorum-initial-group-size": "stream.replicas",
@@ -68,7 +72,7 @@ def of_version(
     rabbit_node_monitor.erl ("partition handling strategy unapplicable with Khepri"),
     rabbit_amqqueue.erl of 4.3.5 (`transient_nonexcl_queues`)."""
     number = ".".join(map(str, version))
-    if stream.kind is Kind.MIRRORED and version[0] > _MIRRORED:
+    if stream.kind is Kind.MIRRORED and version[0] > _THREE:
         what = f"classic queues are not mirrored any more in {number}"
         yield "stream.kind", f"{what}: take quorum queues, or a version up to 3.13"
     if handling != "pause_minority" and version >= _WITHOUT_PARTITION_HANDLING:
@@ -125,6 +129,20 @@ def of_use(stream: Queues, use: Use, amqp: bool) -> Iterator[Problem]:
     if amqp and consumer.get("prefetch") == 0:
         what = "a stream sends nothing without a limit: write 1 to 65535"
         yield "load.consumers.settings.prefetch", what
+
+
+def of_size(size: int, release: int, amqp: bool, settings: Settings) -> Iterator[Problem]:
+    """Messages for which nodes close the channel, or the connection, each time (that of streams in
+    4.3.5; 3.13.7 does not look). Sources: rabbitmq-server, `max_message_size` of rabbit and
+    `frame_max` of rabbitmq_stream."""
+    given: object = _FRAME - _AROUND
+    if amqp:
+        given = settings.get("max_message_size", _LARGEST[release > _THREE])
+    most = given if isinstance(given, int) else size
+    if size > most:
+        what = f"a node takes at most {most:,} bytes, not {size:,}"
+        other = "write less, or cluster.settings.max_message_size" if amqp else "write less"
+        yield "load.producers.size", f"{what}: {other}"
 
 
 def _name(name: str) -> Iterator[Problem]:
