@@ -20,7 +20,7 @@ from chaos.load.strays import mark, note
 from chaos.spi import Broker, ClientsMayCrash, Json
 from chaos.timing import clock_environment, now_ns, wait_until
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 FALLS = 10
 """How many workers of a run may be ended by their client library."""
 
