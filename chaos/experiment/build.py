@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from chaos import registry
-from chaos.errors import ChaosError, UsageError
+from chaos.errors import ChaosError, Problem, UsageError
 from chaos.experiment.checks import (
     Scene,
     ability_flaws,
@@ -25,6 +25,7 @@ from chaos.experiment.checks import (
     transaction_flaws,
     use_flaws,
 )
+from chaos.experiment.notes import silence_notes
 from chaos.experiment.records import (
     MIN_BASELINE_S,
     Consumers,
@@ -100,6 +101,10 @@ class Experiment:
         if forgets and isinstance(self.broker, TrustsCaches):
             found += self.broker.cache_caveats(self.stream)
         return [*found, *self.load.caveats()]
+
+    def notes(self) -> Sequence[Problem]:
+        """What is right and may not be what people expect of it, each at its place in the file."""
+        return self.source.problems([*silence_notes(self.faults, self.load_end_s, self.broker)])
 
     @property
     def load_end_s(self) -> float:

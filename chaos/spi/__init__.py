@@ -33,6 +33,9 @@ from chaos.spi.broker import (
     ElectsLeaders as ElectsLeaders,
 )
 from chaos.spi.broker import (
+    GivesUpSilent as GivesUpSilent,
+)
+from chaos.spi.broker import (
     HandsOut as HandsOut,
 )
 from chaos.spi.broker import (
@@ -235,6 +238,9 @@ from chaos.spi.fault import (
 )
 from chaos.spi.fault import (
     Rig as Rig,
+)
+from chaos.spi.fault import (
+    Silences as Silences,
 )
 from chaos.spi.fault import (
     contested as contested,

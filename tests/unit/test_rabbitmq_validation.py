@@ -147,6 +147,18 @@ def test_consumers_that_do_not_go_with_the_queues_are_refused(
     ]
 
 
+@pytest.mark.parametrize(("silence_s", "nodes", "told"), [
+    (30.0, 3, "45 to 75 s"), (74.9, 3, "45 to 75 s"), (75.0, 3, ""), (30.0, 1, ""),
+])  # fmt: skip
+def test_a_silence_that_is_too_short_to_be_noticed_is_told(
+    silence_s: float, nodes: int, told: str
+) -> None:
+    """Nodes give each other up after 3/4 to 5/4 of net_ticktime; one alone has nobody to hear."""
+    said = Rabbitmq(nodes=nodes, net_ticktime=60).silence_note(silence_s)
+    assert told in said
+    assert bool(said) is bool(told)
+
+
 MIB = 1 << 20
 
 

@@ -115,6 +115,16 @@ class Rabbitmq:
             return ""
         return f"there is no {role}: each queue has one copy, which is its leader"
 
+    def silence_note(self, silence_s: float) -> str:
+        """See spi.GivesUpSilent. Members of a quorum queue have a detector of their own, so that a
+        short silence may cost it its leader all the same."""
+        first_s, last_s = self.net_ticktime * 0.75, self.net_ticktime * 1.25
+        if self.nodes == 1 or silence_s >= last_s:
+            return ""
+        told = f"is over after {silence_s:g} s, and nodes that hear nothing of each other give up"
+        when = f"after {first_s:g} to {last_s:g} s (cluster.net_ticktime: {self.net_ticktime})"
+        return f"{told} {when}: but for quorum queues, which may elect a leader, all may just wait"
+
     def members(self) -> Sequence[Member]:
         """See topology."""
         return topology.members(self.nodes)
