@@ -44,7 +44,9 @@ from chaos.spi import (
     Caveat,
     Fault,
     Json,
+    KeepsNoPlaces,
     LosesCaches,
+    ReplacesConsumers,
     Transacts,
     TrustsCaches,
     Verifier,
@@ -91,7 +93,8 @@ class Experiment:
 
     def caveats(self) -> Sequence[Caveat]:
         """Why its settings do not promise what users want: the system's, then the clients'. What
-        is not promised to survive a loss of memories counts where a fault brings one about."""
+        is not promised to survive a loss of memories, or the end of a consumer, counts where a
+        fault brings it about."""
         producers, consumers = self.load.producers.settings, self.load.consumers.settings
         if self.load.producers.transactions and isinstance(self.broker, Transacts):
             producers = self.broker.settings_in_transactions(producers)
@@ -100,6 +103,9 @@ class Experiment:
         forgets = any(isinstance(fault, LosesCaches) and fault.loses_caches() for fault in faults)
         if forgets and isinstance(self.broker, TrustsCaches):
             found += self.broker.cache_caveats(self.stream)
+        replaces = any(isinstance(f, ReplacesConsumers) and f.replaces_consumers() for f in faults)
+        if replaces and isinstance(self.broker, KeepsNoPlaces):
+            found += self.broker.place_caveats(self.stream, consumers)
         return [*found, *self.load.caveats()]
 
     def notes(self) -> Sequence[Problem]:

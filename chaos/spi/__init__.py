@@ -42,6 +42,9 @@ from chaos.spi.broker import (
     Held as Held,
 )
 from chaos.spi.broker import (
+    KeepsNoPlaces as KeepsNoPlaces,
+)
+from chaos.spi.broker import (
     MovesReplicas as MovesReplicas,
 )
 from chaos.spi.broker import (
@@ -235,6 +238,9 @@ from chaos.spi.fault import (
 )
 from chaos.spi.fault import (
     Presence as Presence,
+)
+from chaos.spi.fault import (
+    ReplacesConsumers as ReplacesConsumers,
 )
 from chaos.spi.fault import (
     Rig as Rig,

@@ -189,6 +189,14 @@ class ChecksUse(Protocol):
 
 
 @runtime_checkable
+class KeepsNoPlaces(Protocol):
+    """Ability of a Broker: of some streams a consumer has to know by itself how far it is."""
+
+    def place_caveats(self, stream: Any, consumer: Settings) -> Sequence[Caveat]:  # noqa: ANN401
+        """What it does not promise where another consumer takes the place of one."""
+
+
+@runtime_checkable
 class GivesUpSilent(Protocol):
     """Ability of a Broker: its nodes give up one of which they hear nothing, after a time that the
     experiment knows."""

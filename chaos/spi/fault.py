@@ -168,6 +168,14 @@ class ChecksBroker(Protocol):
 
 
 @runtime_checkable
+class ReplacesConsumers(Protocol):
+    """Ability of a Fault: another consumer takes the place of one, and knows nothing of it."""
+
+    def replaces_consumers(self) -> bool:
+        """Whether it does, as far as its target tells."""
+
+
+@runtime_checkable
 class Silences(Protocol):
     """Ability of a Fault: nodes may hear nothing of each other for a while, and no connection is
     closed that would tell them."""

@@ -209,6 +209,14 @@ class Rabbitmq:
         of_clients = driver(self.client).caveats(self._release, stream, producer, consumer)
         return [*of_clients, *caveats(self._release, self.partition_handling, stream)]
 
+    def place_caveats(self, stream: Queues, consumer: Settings) -> Sequence[Caveat]:
+        """See spi.KeepsNoPlaces: of streams; what is left of a queue nobody has settled."""
+        if stream.kind is not Kind.STREAM or consumer.get("store_offsets") is True:
+            return []
+        setting = "kind=stream" if self.client == "pika" else "store_offsets=false"
+        why = "a consumer in the place of another one begins with the first message"
+        return [Caveat("duplication", setting, why)]
+
     def cache_caveats(self, stream: Queues) -> Sequence[Caveat]:
         """See spi.TrustsCaches. Quorum queues force what they confirm to most of the disks."""
         return cache_caveats(self._release, self.settings, stream)
