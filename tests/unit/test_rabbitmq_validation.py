@@ -27,6 +27,8 @@ STREAM = Queues(kind=Kind.STREAM)
     ({"cluster_partition_handling": "ignore"}, "write cluster.partition_handling"),
     ({"cluster_partition_handling.pause_if_all_down.recover": "ignore"}, "cluster.partition_h"),
     ({"listeners.tcp.1": 1}, "leave it out"), ({"log.console": False}, "leave it out"),
+    ({"log.console.level": "error"}, "write debug or info"),
+    ({"log.default.level": "none"}, "write debug or info"),
     ({"default_policies.operator.a.message_ttl": 1}, "write stream.policy"),
     ({"channel_max": "9\nloopback_users.guest = true"}, "one line"), ({"x y": 1}, "no key"),
 ])  # fmt: skip
