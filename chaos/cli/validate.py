@@ -24,6 +24,8 @@ def validate(files: Sequence[Path], runtime: str, overrides: Sequence[str]) -> N
             typer.echo(str(error), err=True)
         else:
             typer.echo(f"{file}: ok")
+            for note in experiment.notes():
+                typer.echo(f"note: {note}")
     if wrong:
         raise typer.Exit(UsageError.exit_code)
 

@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from chaos import registry
-from chaos.errors import ChaosError, UsageError
+from chaos.errors import ChaosError, Problem, UsageError
 from chaos.experiment.checks import (
     Scene,
     ability_flaws,
@@ -25,6 +25,7 @@ from chaos.experiment.checks import (
     transaction_flaws,
     use_flaws,
 )
+from chaos.experiment.notes import silence_notes
 from chaos.experiment.records import (
     MIN_BASELINE_S,
     Consumers,
@@ -43,7 +44,9 @@ from chaos.spi import (
     Caveat,
     Fault,
     Json,
+    KeepsNoPlaces,
     LosesCaches,
+    ReplacesConsumers,
     Transacts,
     TrustsCaches,
     Verifier,
@@ -90,7 +93,8 @@ class Experiment:
 
     def caveats(self) -> Sequence[Caveat]:
         """Why its settings do not promise what users want: the system's, then the clients'. What
-        is not promised to survive a loss of memories counts where a fault brings one about."""
+        is not promised to survive a loss of memories, or the end of a consumer, counts where a
+        fault brings it about."""
         producers, consumers = self.load.producers.settings, self.load.consumers.settings
         if self.load.producers.transactions and isinstance(self.broker, Transacts):
             producers = self.broker.settings_in_transactions(producers)
@@ -99,7 +103,14 @@ class Experiment:
         forgets = any(isinstance(fault, LosesCaches) and fault.loses_caches() for fault in faults)
         if forgets and isinstance(self.broker, TrustsCaches):
             found += self.broker.cache_caveats(self.stream)
+        replaces = any(isinstance(f, ReplacesConsumers) and f.replaces_consumers() for f in faults)
+        if replaces and isinstance(self.broker, KeepsNoPlaces):
+            found += self.broker.place_caveats(self.stream, consumers)
         return [*found, *self.load.caveats()]
+
+    def notes(self) -> Sequence[Problem]:
+        """What is right and may not be what people expect of it, each at its place in the file."""
+        return self.source.problems([*silence_notes(self.faults, self.load_end_s, self.broker)])
 
     @property
     def load_end_s(self) -> float:

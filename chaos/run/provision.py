@@ -90,6 +90,8 @@ class Provision:
 
     def start(self, stop: threading.Event) -> Attached:
         """Reuse or start; it may not be ready yet. Raises ClusterError, Interrupted."""
+        for note in self._experiment.notes():
+            self._tell(f"note: {note}")
         broker = {"broker": self._experiment.broker_name, **fields_of(self._experiment.broker)}
         cluster = self._reuse(broker, stop)
         if cluster is None:

@@ -33,10 +33,16 @@ from chaos.spi.broker import (
     ElectsLeaders as ElectsLeaders,
 )
 from chaos.spi.broker import (
+    GivesUpSilent as GivesUpSilent,
+)
+from chaos.spi.broker import (
     HandsOut as HandsOut,
 )
 from chaos.spi.broker import (
     Held as Held,
+)
+from chaos.spi.broker import (
+    KeepsNoPlaces as KeepsNoPlaces,
 )
 from chaos.spi.broker import (
     MovesReplicas as MovesReplicas,
@@ -234,7 +240,13 @@ from chaos.spi.fault import (
     Presence as Presence,
 )
 from chaos.spi.fault import (
+    ReplacesConsumers as ReplacesConsumers,
+)
+from chaos.spi.fault import (
     Rig as Rig,
+)
+from chaos.spi.fault import (
+    Silences as Silences,
 )
 from chaos.spi.fault import (
     contested as contested,

@@ -189,6 +189,23 @@ class ChecksUse(Protocol):
 
 
 @runtime_checkable
+class KeepsNoPlaces(Protocol):
+    """Ability of a Broker: of some streams a consumer has to know by itself how far it is."""
+
+    def place_caveats(self, stream: Any, consumer: Settings) -> Sequence[Caveat]:  # noqa: ANN401
+        """What it does not promise where another consumer takes the place of one."""
+
+
+@runtime_checkable
+class GivesUpSilent(Protocol):
+    """Ability of a Broker: its nodes give up one of which they hear nothing, after a time that the
+    experiment knows."""
+
+    def silence_note(self, silence_s: float) -> str:
+        """What to know of a silence that may be too short for that; empty: it is long enough."""
+
+
+@runtime_checkable
 class TellsItsEnd(Protocol):
     """Ability of a Broker: the log of a node tells whether it ended in order."""
 

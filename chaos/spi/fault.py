@@ -168,6 +168,23 @@ class ChecksBroker(Protocol):
 
 
 @runtime_checkable
+class ReplacesConsumers(Protocol):
+    """Ability of a Fault: another consumer takes the place of one, and knows nothing of it."""
+
+    def replaces_consumers(self) -> bool:
+        """Whether it does, as far as its target tells."""
+
+
+@runtime_checkable
+class Silences(Protocol):
+    """Ability of a Fault: nodes may hear nothing of each other for a while, and no connection is
+    closed that would tell them."""
+
+    def silence_s(self, lasting_s: float) -> float:
+        """For how long, as far as its parameters tell, if it lasts so long; 0: they are told."""
+
+
+@runtime_checkable
 class EndsAlone(Protocol):
     """Ability of a Fault: it ends by itself although the tool and its reaper are both dead. Any
     other one stays until somebody heals: `chaos heal`, or the next run here."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaos.experiment import load_experiment
 from chaos.spi import TrustsCaches
 from chaos_adapters.brokers.rabbitmq import Rabbitmq
 from chaos_adapters.brokers.rabbitmq.stream import Kind, Queues
@@ -100,3 +102,33 @@ def test_a_producer_that_gives_a_silent_node_up_is_promised_no_order(
     """That of a channel alone is kept; under a name, a stream takes no number that is too low."""
     found = Rabbitmq(client=client).caveats(Queues(kind=Kind.STREAM, queues=1), producer, {})
     assert [each.setting for each in found if each.question == "ordering"] == blamed
+
+
+EXPERIMENT = """\
+name: x
+cluster: {broker: rabbitmq, client: CLIENT}
+stream: {kind: KIND, queues: 1}
+load: {consumers: {count: 1, settings: {STORED}}}
+faults: [{at: 5s, for: 9s, fault: FAULT, target: TARGET}]
+"""
+
+
+@pytest.mark.parametrize(("client", "kind", "fault", "target", "stored", "blamed"), [
+    ("pika", "stream", "client.crash", "consumer", "", ["kind=stream"]),
+    ("pika", "stream", "client.zombie", "clients", "", ["kind=stream"]),
+    ("rstream", "stream", "client.crash", "consumer-0", "", ["store_offsets=false"]),
+    ("rstream", "stream", "client.crash", "consumer", "store_offsets: true",
+     ["store_offsets=true"]),
+    ("pika", "stream", "client.crash", "producers", "", []),
+    ("pika", "stream", "client.pause", "consumer", "", []),
+    ("pika", "quorum", "client.crash", "consumer", "", []),
+])  # fmt: skip
+def test_a_stream_begins_anew_for_who_takes_the_place_of_a_consumer(
+    tmp_path: Path, client: str, kind: str, fault: str, target: str, stored: str, blamed: list[str]
+) -> None:
+    """Nobody but the consumer knows how far it was, so what comes twice is no broken promise."""
+    text = EXPERIMENT.replace("CLIENT", client).replace("KIND", kind).replace("STORED", stored)
+    path = tmp_path / "x.yaml"
+    path.write_text(text.replace("FAULT", fault).replace("TARGET", target))
+    found = load_experiment(path).caveats()
+    assert [each.setting for each in found if each.question == "duplication"] == blamed

@@ -27,6 +27,8 @@ STREAM = Queues(kind=Kind.STREAM)
     ({"cluster_partition_handling": "ignore"}, "write cluster.partition_handling"),
     ({"cluster_partition_handling.pause_if_all_down.recover": "ignore"}, "cluster.partition_h"),
     ({"listeners.tcp.1": 1}, "leave it out"), ({"log.console": False}, "leave it out"),
+    ({"log.console.level": "error"}, "write debug or info"),
+    ({"log.default.level": "none"}, "write debug or info"),
     ({"default_policies.operator.a.message_ttl": 1}, "write stream.policy"),
     ({"channel_max": "9\nloopback_users.guest = true"}, "one line"), ({"x y": 1}, "no key"),
 ])  # fmt: skip
@@ -145,6 +147,18 @@ def test_consumers_that_do_not_go_with_the_queues_are_refused(
     assert [".".join(map(str, flaw.path)) for flaw in found] == [
         f"load.consumers.{path}" for path in paths
     ]
+
+
+@pytest.mark.parametrize(("silence_s", "nodes", "told"), [
+    (30.0, 3, "45 to 75 s"), (74.9, 3, "45 to 75 s"), (75.0, 3, ""), (30.0, 1, ""),
+])  # fmt: skip
+def test_a_silence_that_is_too_short_to_be_noticed_is_told(
+    silence_s: float, nodes: int, told: str
+) -> None:
+    """Nodes give each other up after 3/4 to 5/4 of net_ticktime; one alone has nobody to hear."""
+    said = Rabbitmq(nodes=nodes, net_ticktime=60).silence_note(silence_s)
+    assert told in said
+    assert bool(said) is bool(told)
 
 
 MIB = 1 << 20

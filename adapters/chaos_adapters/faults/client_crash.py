@@ -27,6 +27,10 @@ class ClientCrash:
     target: ClientTarget
     """Who dies."""
 
+    def replaces_consumers(self) -> bool:
+        """See spi.ReplacesConsumers."""
+        return not self.target.strip().startswith("producer")
+
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running client can be killed."""
         return Injection(clients.running(rig, self.target, "kill"))

@@ -30,6 +30,10 @@ class ClientZombie:
     target: ClientTarget
     """Who is taken for dead."""
 
+    def replaces_consumers(self) -> bool:
+        """See spi.ReplacesConsumers."""
+        return not self.target.strip().startswith("producer")
+
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running client can become a zombie."""
         return Injection(clients.running(rig, self.target, "replace"))

@@ -66,6 +66,10 @@ class Flap:
         if self.down < LEAST_S or self.up < LEAST_S:
             raise ValueError(f"down and up should be {LEAST_S:g}s or more")
 
+    def silence_s(self, lasting_s: float) -> float:  # noqa: ARG002 - it has a length of its own
+        """See spi.Silences: that of each cut, unless only clients are cut off."""
+        return 0.0 if self.parted_from == "clients" or self.how == "reset" else self.down
+
     def plan(self, rig: Rig, random: Random) -> Injection:
         """All must carry now."""
         links, nodes = links_of(rig.cluster), rig.resolve(self.target)

@@ -91,6 +91,15 @@ class Partition:
             return f"groups name {', '.join(strangers)}; there are {', '.join(known)}"
         return ""
 
+    def silence_s(self, lasting_s: float) -> float:
+        """See spi.Silences: all the time, unless only clients are parted from nodes."""
+        if self.groups:
+            parts = sum(any(name != CLIENTS for name in group) for group in self.groups)
+            between = parts > 1
+        else:
+            between = self.parted_from != "clients" or self.shape in ("majority_ring", "bridge")
+        return lasting_s if between and self.how != "reset" else 0.0
+
     def plan(self, rig: Rig, random: Random) -> Injection:
         """All links that cross a border, and all must carry now."""
         links = links_of(rig.cluster)

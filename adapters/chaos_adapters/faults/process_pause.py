@@ -26,6 +26,10 @@ class Pause:
     target: Target
     """Whose process stands still."""
 
+    def silence_s(self, lasting_s: float) -> float:
+        """See spi.Silences: all the time."""
+        return lasting_s
+
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running process can be paused."""
         return Injection(running(rig, self.target, "pause"))

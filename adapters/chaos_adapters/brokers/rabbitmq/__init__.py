@@ -115,6 +115,16 @@ class Rabbitmq:
             return ""
         return f"there is no {role}: each queue has one copy, which is its leader"
 
+    def silence_note(self, silence_s: float) -> str:
+        """See spi.GivesUpSilent. Members of a quorum queue have a detector of their own, so that a
+        short silence may cost it its leader all the same."""
+        first_s, last_s = self.net_ticktime * 0.75, self.net_ticktime * 1.25
+        if self.nodes == 1 or silence_s >= last_s:
+            return ""
+        told = f"is over after {silence_s:g} s, and nodes that hear nothing of each other give up"
+        when = f"after {first_s:g} to {last_s:g} s (cluster.net_ticktime: {self.net_ticktime})"
+        return f"{told} {when}: but for quorum queues, which may elect a leader, all may just wait"
+
     def members(self) -> Sequence[Member]:
         """See topology."""
         return topology.members(self.nodes)
@@ -198,6 +208,14 @@ class Rabbitmq:
         """What RabbitMQ's documentation makes the guarantees depend on."""
         of_clients = driver(self.client).caveats(self._release, stream, producer, consumer)
         return [*of_clients, *caveats(self._release, self.partition_handling, stream)]
+
+    def place_caveats(self, stream: Queues, consumer: Settings) -> Sequence[Caveat]:
+        """See spi.KeepsNoPlaces: of streams; what is left of a queue nobody has settled."""
+        if stream.kind is not Kind.STREAM or consumer.get("store_offsets") is True:
+            return []
+        setting = "kind=stream" if self.client == "pika" else "store_offsets=false"
+        why = "a consumer in the place of another one begins with the first message"
+        return [Caveat("duplication", setting, why)]
 
     def cache_caveats(self, stream: Queues) -> Sequence[Caveat]:
         """See spi.TrustsCaches. Quorum queues force what they confirm to most of the disks."""

@@ -35,6 +35,8 @@ _OURS = (
     "loopback_users", "cluster_formation.", "collect_statistics_interval", "default_user",
     "default_pass", "default_vhost",
 )  # fmt: skip
+_TOLD_BY_LOG = ("log.level", "log.default.level", "log.console.level")
+"""A node tells there, as an information, that it ended in order."""
 _OURS_ALONE = ("log.console", "log.file")
 _LARGEST = (128 << 20, 16 << 20)
 """By default, up to 3.13 and from 4.0 on."""
@@ -93,6 +95,9 @@ def of_settings(settings: Settings) -> Iterator[Problem]:
             yield "cluster.settings", f"{key} goes past the caveats: write {other} instead"
         elif key in _OURS_ALONE or key.startswith(_OURS):
             yield "cluster.settings", f"{key} is set by mqchaos, which depends on it: leave it out"
+        elif key in _TOLD_BY_LOG and value not in ("debug", "info"):
+            what = "the log is to tell that a node ended in order: write debug or info"
+            yield "cluster.settings", f"{key} is {value!r}, and {what}"
         elif isinstance(value, str) and not value.isprintable():
             yield "cluster.settings", f"{key} should be one line, not {value!r}"
 
