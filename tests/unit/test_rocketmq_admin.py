@@ -11,6 +11,7 @@ import pytest
 from chaos.errors import ClusterError, DeadlineExceeded
 from chaos.spi import Address, Settings
 from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
+from chaos_adapters.brokers.rocketmq.admin import agreed_master
 from tests.unit.rocketmq_server import Answer, Server
 
 NAMES = ("namesrv-1", "namesrv-2", "rocketmq-1", "rocketmq-2")
@@ -132,6 +133,8 @@ def test_what_is_missing_is_told(cluster: Cluster) -> None:
     assert missing(cluster) == "namesrv-2 knows 1 brokers"
     second.knows, second.master = ("rocketmq-1", "rocketmq-2"), ""
     assert missing(cluster) == "namesrv-2 knows no master"
+    second.master = "rocketmq-1"
+    assert missing(cluster).startswith("namesrv-2: another master than ")
     second.master = "rocketmq-2"
     for active in ("namesrv-2", ""):
         second.active = active
@@ -140,6 +143,18 @@ def test_what_is_missing_is_told(cluster: Cluster) -> None:
     cluster.in_sync = ["rocketmq-2"]
     assert missing(cluster) == "1 brokers are not in the SyncStateSet"
     assert missing(cluster, replication="SYNC_MASTER") == ""
+
+
+def test_a_master_is_whom_name_servers_and_controllers_tell(cluster: Cluster) -> None:
+    """Neither one name server's word counts nor that of all of them against the controllers."""
+    first, second = cluster.nodes["namesrv-1"], cluster.nodes["namesrv-2"]
+    assert agreed_master(cluster.clients, 2) == cluster.at("rocketmq-2")
+    first.master = "rocketmq-1"
+    with pytest.raises(ClusterError, match="different masters"):
+        agreed_master(cluster.clients, 2)
+    second.master = "rocketmq-1"
+    with pytest.raises(ClusterError, match="controllers"):
+        agreed_master(cluster.clients, 2)
 
 
 def test_a_topic_is_made_on_all_brokers(cluster: Cluster) -> None:

@@ -24,6 +24,10 @@ class Broker(Server):
         if code == codes.GET_BROKER_CLUSTER_INFO:
             table = {"rocketmq": {"brokerAddrs": {"0": str(self.address)}}}
             return codes.SUCCESS, {}, json.dumps({"brokerAddrTable": table}).encode()
+        if code == codes.GET_NAMESRV_CONFIG:
+            return codes.SUCCESS, {}, b""
+        if code == codes.GET_BROKER_RUNTIME_INFO:
+            return codes.SUCCESS, {}, b'{"table": {"dispatchBehindBytes": "0"}}'
         if code == codes.GET_ALL_TOPIC_CONFIG:
             topics: dict[str, object] = {topic: {} for topic, _ in HELD}
             return codes.SUCCESS, {}, json.dumps({"topicConfigTable": topics}).encode()

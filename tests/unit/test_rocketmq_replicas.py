@@ -21,15 +21,16 @@ STREAM = Topic(partitions=2, name="run")
 
 class Broker(Server):
     """A replica of [first, end) of either queue, whose messages are 100 bytes of the log each. It
-    has `more` after it was asked for what it has not five times. `master` is whom it names; while
-    it is `gone`, it closes every connection."""
+    has `more` after it was asked for what it has not five times. `master` is whom it names. As
+    often as it is `behind`, it says that its queues are behind its log; with the last time they
+    have one message more. While it is `gone`, it closes every connection."""
 
     def __init__(self, text: str) -> None:
         self.text, self.first, self.end, self.more = text, 0, 0, 0
         self.epochs: list[Mapping[str, int]] | None = None
         self.times = self.missed = 0
         self.gone = False
-        self.master = ""
+        self.master, self.behind = "", 0
         super().__init__()
 
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
@@ -38,6 +39,13 @@ class Broker(Server):
         if code == codes.GET_BROKER_CLUSTER_INFO:
             table = {"rocketmq": {"brokerAddrs": {"0": self.master}}}
             return codes.SUCCESS, {}, json.dumps({"brokerAddrTable": table}).encode()
+        if code == codes.GET_NAMESRV_CONFIG:
+            return codes.SUCCESS, {}, b""
+        if code == codes.GET_BROKER_RUNTIME_INFO:
+            self.behind, told = max(0, self.behind - 1), self.behind
+            self.end += told == 1
+            table = {"dispatchBehindBytes": str(told)}
+            return codes.SUCCESS, {}, json.dumps({"table": table}).encode()
         if code == codes.GET_BROKER_EPOCH_CACHE:
             if self.epochs is None:
                 return codes.SYSTEM_ERROR, {}, b""
@@ -46,6 +54,7 @@ class Broker(Server):
             end = self.first if code == codes.GET_MIN_OFFSET else self.end
             return codes.SUCCESS, {"offset": str(end)}, b""
         assert code == codes.PULL_MESSAGE
+        self.pulled()
         offset = int(fields["queueOffset"])
         if offset >= self.end:
             self.missed += 1
@@ -56,6 +65,9 @@ class Broker(Server):
         text = as_text(BODY + b"%s%d" % (self.text.encode(), offset))
         found = stored(text, int(fields["queueId"]), 100 * offset, self.times, offset=offset)
         return codes.SUCCESS, {"nextBeginOffset": str(offset + 1)}, found
+
+    def pulled(self) -> None:
+        """Somebody reads; a test may put something here."""
 
 
 @pytest.fixture
@@ -146,3 +158,28 @@ def test_a_stream_is_what_the_master_holds(brokers: list[Broker]) -> None:
     assert rows[0].redelivered == [True]
     ends = [each for each in found if isinstance(each, PartitionEnd)]
     assert ends == [PartitionEnd(0, 2, 4, 4), PartitionEnd(1, 2, 4, 4)]
+
+
+def test_a_stream_is_read_until_where_the_masters_log_ends(brokers: list[Broker]) -> None:
+    """Queues get a message after its producer was answered; those that stay behind have no end."""
+    brokers[1].end, brokers[1].behind = 1, 3
+    found = list(Rocketmq().stored(clients_of(brokers), STREAM, 10))
+    assert found[-2:] == [PartitionEnd(n, 0, 2, 2) for n in (0, 1)]
+    brokers[1].behind = 10**6
+    with pytest.raises(ClusterError, match="behind its log"):
+        list(Rocketmq().stored(clients_of(brokers), STREAM, 0.2))
+
+
+def test_nothing_is_read_to_its_end_when_the_master_changed(brokers: list[Broker]) -> None:
+    """Its end may have been short."""
+    one, two = brokers
+    two.end = 1
+    found: list[Deliveries | PartitionEnd] = []
+
+    def change() -> None:
+        one.master = str(one.address)
+
+    two.pulled = change  # type: ignore[method-assign]
+    with pytest.raises(ClusterError, match="by now"):
+        found.extend(Rocketmq().stored(clients_of(brokers), STREAM, 10))
+    assert not [each for each in found if isinstance(each, PartitionEnd)]

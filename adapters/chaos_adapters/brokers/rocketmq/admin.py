@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,7 @@ def _listed(told: Mapping[str, str]) -> list[str]:
 
 def missing(clients: Mapping[str, Address], controlled: bool, timeout_s: float) -> str:
     """What the cluster still lacks of being whole."""
+    masters: dict[str, Address] = {}
     try:
         for name, at in clients.items():
             if not is_broker(name):
@@ -109,11 +111,22 @@ def missing(clients: Mapping[str, Address], controlled: bool, timeout_s: float) 
                     return f"{name} knows {len(found.brokers)} brokers"
                 if not found.master:
                     return f"{name} knows no master"
+                masters[name] = found.master
+        if dissent := _dissent(masters):
+            return dissent
         for at in brokers(clients).values():
             ask(at, codes.GET_BROKER_CONFIG, {}, timeout_s)
         return _out_of_sync(clients, timeout_s) if controlled else ""
     except ClusterError as error:
         return str(error)
+
+
+def _dissent(masters: Mapping[str, Address]) -> str:
+    """Which name servers tell another master than most do."""
+    said = list(masters.values())
+    most = max(said, key=said.count, default=None)
+    other = [name for name, master in masters.items() if master != most]
+    return f"{', '.join(other)}: another master than {most}" if other else ""
 
 
 def _out_of_sync(clients: Mapping[str, Address], timeout_s: float) -> str:
@@ -136,17 +149,41 @@ def read_sync_state(controller: Address, timeout_s: float) -> SyncState:
 
 
 def find_master(clients: Mapping[str, Address], timeout_s: float) -> Address:
-    """Who is master, as a name server says. Raises ClusterError."""
-    problem = "no name server knows a master"
+    """Who is master, as most of the name servers that answer say. Raises ClusterError."""
+    problem, said = "no name server knows a master", list[Address | None]()
     for server in servers(clients):
         try:
-            found = group_members(server, timeout_s)
+            said.append(group_members(server, timeout_s).master)
         except ClusterError as error:
             problem = str(error)
-            continue
-        if found.master:
-            return found.master
-    raise ClusterError(problem)
+    for found in said:
+        if found and 2 * said.count(found) > len(said):
+            return found
+    raise ClusterError("the name servers tell different masters" if any(said) else problem)
+
+
+def agreed_master(clients: Mapping[str, Address], timeout_s: float) -> Address:
+    """Who is master by the name servers and, where there are any, by the controllers: a name server
+    that was cut off goes on telling the old one. Raises ClusterError."""
+    found = find_master(clients, timeout_s)
+    if listed := controllers(clients, timeout_s):
+        elected = read_sync_state(_active(listed, timeout_s), timeout_s).master
+        if elected != str(found):
+            raise ClusterError(f"name servers tell the master {found}, controllers {elected}")
+    return found
+
+
+def _active(listed: Mapping[str, Address], timeout_s: float) -> Address:
+    """The controller that most of those that answer name: one that was cut off names itself."""
+    said = list[str]()
+    for at in listed.values():
+        with suppress(ClusterError):
+            told = ask(at, codes.CONTROLLER_GET_METADATA_INFO, {}, timeout_s)
+            said.append(told.fields.get("controllerLeaderAddress", ""))
+    for found in said:
+        if found and 2 * said.count(found) > len(said):
+            return address(found)
+    raise ClusterError("the controllers do not agree on who is active")
 
 
 def prepare(

@@ -16,7 +16,7 @@ from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries, Held, PartitionEnd
 from chaos.timing import now_ns
 from chaos_adapters.brokers.rocketmq import codes
-from chaos_adapters.brokers.rocketmq.admin import brokers, find_master
+from chaos_adapters.brokers.rocketmq.admin import agreed_master, brokers
 from chaos_adapters.brokers.rocketmq.lines import Line, ask, wait
 from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
 from chaos_adapters.brokers.rocketmq.text import from_text
@@ -51,18 +51,43 @@ def stored(
     clients: Mapping[str, Address], topic: str, queues: int, timeout_s: float
 ) -> Iterator[Deliveries | PartitionEnd]:
     """See spi.Readable; of the master of this moment. Queues of a group's dead letters have numbers
-    behind those of the topic."""
+    behind those of the topic.
+
+    No queue is told as read to its end before it is sure that the broker still is master: the end
+    of a slave, or of an old master, may be short.
+    """
     deadline = time.monotonic() + timeout_s
     at = _await_master(clients, deadline - timeout_s / 2)
+    _await_dispatched(at, deadline)
+    ends: list[PartitionEnd] = []
     buried = _dead_letter_topics(at) if topic.endswith(_DEAD) else []
     for place, each in enumerate((topic, *buried)):
         first, count = (queues + place - 1, 1) if place else (0, queues)
         for found in _read(at, each, range(count), {}, deadline):
             if isinstance(found, PartitionEnd):
-                yield replace(found, partition=first + found.partition)
+                ends.append(replace(found, partition=first + found.partition))
             else:
                 moved = [replace(message, queue=first + message.queue) for message in found]
                 yield deliveries(moved if first else found, now_ns())
+    if (now := _await_master(clients, deadline)) != at:
+        raise ClusterError(f"{at} was read from, but by now {now} is master")
+    yield from ends
+
+
+def _await_dispatched(at: Address, deadline: float) -> None:
+    """Until the queues of a broker have what its log has confirmed.
+
+    A thread of its own puts messages into queues, and no answer to a producer waits for it. 5.3.3
+    tells the end of the queue even when it is asked for the uncommitted one (`committed` is not
+    looked at), but it tells how many bytes of the log that thread is behind.
+    """
+    while True:
+        told = ask(at, codes.GET_BROKER_RUNTIME_INFO, {}, _LOOK_S).json()
+        if int(told["table"]["dispatchBehindBytes"]) <= 0:
+            return
+        if time.monotonic() >= deadline:
+            raise ClusterError(f"the queues of {at} are behind its log")
+        time.sleep(0.02)  # bounded by the deadline
 
 
 def _dead_letter_topics(at: Address) -> list[str]:
@@ -139,7 +164,7 @@ def offset_of(at: Address, code: int, topic: str, queue: int, timeout_s: float =
 def _await_master(clients: Mapping[str, Address], deadline: float) -> Address:
     while True:
         try:
-            return find_master(clients, _LOOK_S)
+            return agreed_master(clients, _LOOK_S)
         except ClusterError:
             if time.monotonic() >= deadline:
                 raise
