@@ -20,11 +20,13 @@ ONE, TWO, THREE = (str(at) for at in BROKERS.values())
 
 
 class NameServer(Server):
-    """`leads`: whether its controller is the active one, which says `state` of the group; `told`:
-    what it says of controllers. As a broker it has the members and the positions of a group."""
+    """`leads`: whether its controller is the active one, which says `state` of the group; it names
+    the first of its `peers` that leads; `told`: what it says of controllers. As a broker it has the
+    members and the positions of a group."""
 
     def __init__(self) -> None:
         self.leads = False
+        self.peers: list[NameServer] = []
         self.state: Mapping[str, object] = {}
         self.told = ""
         self.members: list[str] = []
@@ -35,7 +37,8 @@ class NameServer(Server):
         if code == codes.GET_NAMESRV_CONFIG:
             return codes.SUCCESS, {}, self.told.encode()
         if code == codes.CONTROLLER_GET_METADATA_INFO:
-            return codes.SUCCESS, {"isLeader": str(self.leads).lower()}, b""
+            named = next((str(peer.address) for peer in self.peers if peer.leads), "")
+            return codes.SUCCESS, {"controllerLeaderAddress": named}, b""
         if code == codes.CONTROLLER_GET_SYNC_STATE_DATA:
             about = {"replicasInfoTable": {"rocketmq": self.state}}
             return codes.SUCCESS, {}, json.dumps(about).encode()
@@ -51,7 +54,9 @@ class NameServer(Server):
         return codes.SUCCESS, {"offset": str(self.positions[fields["queueId"]])}, b""
 
 
-def state(master: str, epoch: int, in_sync: tuple[str, ...], out: tuple[str, ...] = ()) -> object:
+def state(
+    master: str, epoch: int, in_sync: tuple[str, ...], out: tuple[str, ...] = ()
+) -> dict[str, object]:
     """What an active controller says."""
     return {
         "masterAddress": master, "masterEpoch": epoch,
@@ -67,8 +72,9 @@ def servers() -> Iterator[list[NameServer]]:
     listed = ",".join(str(server.address).replace(":", "\\:") for server in found)
     for server in found:
         server.told = f"jRaftControllerRPCAddr={listed}\n"
+        server.peers = found
         server.at = {"0": THREE, "1": ONE, "2": TWO}
-        server.state = state(THREE, 4, (THREE, ONE), (TWO,))  # type: ignore[assignment]
+        server.state = state(THREE, 4, (THREE, ONE), (TWO,))
     found[1].leads = True
     yield found
     for server in found:
@@ -215,3 +221,54 @@ def test_a_group_is_told_by_the_master(
     servers[0].members = ["a", "b"]
     servers[0].positions = {"0": 20, "1": 50}
     assert looking.group("group", 5) == Group("stable", 2, {0: 30, 1: 0})
+
+
+def test_the_active_controller_is_whom_most_name(
+    looking: RocketmqObserver, servers: list[NameServer]
+) -> None:
+    """One that was cut off goes on naming itself."""
+    servers[0].leads, servers[0].peers = True, [servers[0]]
+    servers[1].peers = servers[2].peers = [servers[1]]
+    assert {seen(looking).controller for _ in range(20)} == {"namesrv-2"}
+
+
+def test_who_was_in_sync_once_need_not_be(
+    looking: RocketmqObserver, servers: list[NameServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nobody says so any more; and an older set of the same master is not taken."""
+    for epoch, told in ((2, (THREE,)), (1, (THREE, ONE))):
+        about = state(THREE, 4, told)
+        servers[1].state = {**about, "syncStateSetEpoch": epoch}
+        if epoch == 2:
+            wait_until(
+                lambda: looking.observe(5).in_sync.get(0) == ("rocketmq-3",),
+                "the set", 10, every_s=0.005,
+            )  # fmt: skip
+    assert {seen(looking).in_sync[0] for _ in range(20)} == {("rocketmq-3",)}
+    monkeypatch.setattr(observer, "_SILENT_S", 0.05)
+    servers[1].leads = False
+    wait_until(lambda: not looking.observe(5).in_sync, "no set", 10, every_s=0.005)
+
+
+def test_divided_name_servers_are_decided_by_the_controllers(
+    servers: list[NameServer],
+) -> None:
+    """Of two, one may know the new master already."""
+    servers[0].at = {"0": ONE}
+    servers[2].at = None
+    looking = observer_of(servers)
+    wait_until(
+        lambda: looking.observe(5).leaders[0] == "rocketmq-3", "the elected", 10, every_s=0.005
+    )
+    assert {seen(looking).leaders[0] for _ in range(20)} == {"rocketmq-3"}
+    looking.close()
+
+
+def test_a_slow_name_server_is_alive(
+    looking: RocketmqObserver, servers: list[NameServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answered a moment ago."""
+    seen(looking)
+    monkeypatch.setattr(observer, "_ALIVE_S", 60)
+    servers[0].silent = True
+    assert "namesrv-1" in looking.observe(5).alive

@@ -57,7 +57,7 @@ class SyncState:
     master: str = ""
     in_sync: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    epoch: int = -1
+    epoch: tuple[int, int] = (-1, -1)
 
 
 def sync_state(about: Any) -> SyncState:  # noqa: ANN401 - whatever the controller says
@@ -69,7 +69,7 @@ def sync_state(about: Any) -> SyncState:  # noqa: ANN401 - whatever the controll
         told.get("masterAddress") or "",
         tuple(each["brokerAddress"] for each in told.get("inSyncReplicas") or ()),
         tuple(each["brokerAddress"] for each in told.get("notInSyncReplicas") or ()),
-        told.get("masterEpoch", -1),
+        (told.get("masterEpoch", -1), told.get("syncStateSetEpoch", -1)),
     )
 
 

@@ -26,6 +26,8 @@ from chaos_adapters.brokers.rocketmq.topology import GROUP, is_broker
 _PATIENCE_S = 0.025
 """Who has not answered after so long is not waited for, as long as somebody else has."""
 _SILENT_S = 2.0
+_ALIVE_S = 0.5
+"""A name server that answered so lately is alive: a busy one may be slower than the first."""
 _DISSENT_S = 1.0
 _EACH_S = 0.5
 _ROUTE, _METADATA, _STATE = "route", "metadata", "state"
@@ -34,8 +36,9 @@ _ROUTE, _METADATA, _STATE = "route", "metadata", "state"
 class RocketmqObserver:
     """spi.Observer, ObservesGroups.
 
-    Clients go by the route, so the leader in a view is the master that most name servers tell; the
-    SyncStateSet is what the active controller says. Where there are no controllers, nobody tells
+    Clients go by the route, so the leader in a view is the master that most name servers tell (where
+    they are divided, the one that the controllers elected); the SyncStateSet is what the active
+    controller says, and that is whom most controllers name: one that was cut off names itself. Where there are no controllers, nobody tells
     which slaves are in sync.
     """
 
@@ -51,15 +54,16 @@ class RocketmqObserver:
         self._names = names(clients)
         self._asked_at: dict[Line, float] = {}
         self._state = SyncState()
-        self._leader, self._leader_at = "", 0.0
+        self._state_at = 0.0
+        self._named: dict[str, tuple[str, float]] = {}
         self._behind: dict[str, float] = {}
         self._routes: dict[str, Route] = {}
-        self._heard: set[str] = set()
+        self._heard: dict[str, float] = {}
 
     def observe(self, timeout_s: float) -> View:
         """See spi.Observer."""
         start = time.monotonic()
-        self._routes, self._heard = {}, set()
+        self._routes = {}
         asked = self._ask(start)
         while any(line.open for line in asked.values()):
             left_s = start + (_PATIENCE_S if self._routes else timeout_s) - time.monotonic()
@@ -103,6 +107,7 @@ class RocketmqObserver:
     def _ask(self, now: float) -> dict[str, Line]:
         """One question to everybody who has none open, and to the active controller another one."""
         asked = {}
+        active = self._active(now)
         for name, line in self._servers.items():
             if self._free(line, now):
                 line.ask(_ROUTE, codes.GET_ROUTEINFO_BY_TOPIC, route_fields(self._topic))
@@ -110,7 +115,7 @@ class RocketmqObserver:
         for name, line in self._controllers.items():
             if self._free(line, now):
                 line.ask(_METADATA, codes.CONTROLLER_GET_METADATA_INFO, {})
-                if str(line.address) == self._leader:
+                if str(line.address) == active:
                     body = f'["{GROUP}"]'.encode()
                     line.ask(_STATE, codes.CONTROLLER_GET_SYNC_STATE_DATA, {}, body)
                 asked[f"controller of {name}"] = line
@@ -132,7 +137,7 @@ class RocketmqObserver:
         for name, line in self._servers.items():
             for tag, answer in line.turn():
                 if tag == _ROUTE:
-                    self._heard.add(name)
+                    self._heard[name] = now
                     self._routes[name] = route(answer)
         for line in self._controllers.values():
             for tag, answer in line.turn():
@@ -141,19 +146,29 @@ class RocketmqObserver:
     def _take(self, tag: Any, answer: Frame, who: str, now: float) -> None:  # noqa: ANN401
         if answer.code != codes.SUCCESS:
             return
-        if tag == _METADATA and answer.fields.get("isLeader") == "true":
-            self._leader, self._leader_at = who, now
+        if tag == _METADATA:
+            self._named[who] = answer.fields.get("controllerLeaderAddress") or "", now
         elif tag == _STATE:
             found = sync_state(answer.json())
             if found.epoch >= self._state.epoch:
-                self._state = found
+                self._state, self._state_at = found, now
+
+    def _active(self, now: float) -> str:
+        """Whom more than half of all controllers have named lately."""
+        said = [active for active, at in self._named.values() if now <= at + _SILENT_S]
+        return next((a for a in said if 2 * said.count(a) > len(self._controllers)), "")
 
     def _told(self) -> Route:
         """What most name servers say, first of who is master, as brokers register with one name
-        server after the other; of those who disagree, the first."""
+        server after the other; of those who disagree, who agrees with the controllers."""
         said = list(self._routes.values())
         votes = [
-            (sum(other.master == each.master for other in said), said.count(each)) for each in said
+            (
+                sum(other.master == each.master for other in said),
+                str(each.master) == self._state.master,
+                said.count(each),
+            )
+            for each in said
         ]
         return said[votes.index(max(votes))] if said else Route()
 
@@ -162,21 +177,21 @@ class RocketmqObserver:
         queues = range(self._queues)
         master = self._names.get(str(told.master)) if told.master else None
         known = tuple(sorted(brokers(self._clients)))
-        in_sync = by_name(self._clients, state.in_sync) if self._controllers else ()
+        fresh = now <= self._state_at + _SILENT_S
+        in_sync = by_name(self._clients, state.in_sync) if fresh else ()
+        heard = [name for name, at in self._heard.items() if now <= at + _ALIVE_S]
         return View(
             controller=self._controller(now),
             leaders=dict.fromkeys(queues, master),
             replicas=dict.fromkeys(queues, known),
             in_sync=dict.fromkeys(queues, in_sync) if in_sync else {},
-            alive=tuple(sorted({*by_name(self._clients, [*told.brokers.values()]), *self._heard})),
+            alive=tuple(sorted({*by_name(self._clients, [*told.brokers.values()]), *heard})),
             dissenting=self._dissenting(told, now),
         )
 
     def _controller(self, now: float) -> str | None:
-        if now > self._leader_at + _SILENT_S:
-            return None
         at = {str(line.address): name for name, line in self._controllers.items()}
-        return at.get(self._leader)
+        return at.get(self._active(now))
 
     def _dissenting(self, told: Route, now: float) -> tuple[str, ...]:
         """Name servers that have been telling another master for a while."""
