@@ -36,10 +36,10 @@ _ROUTE, _METADATA, _STATE = "route", "metadata", "state"
 class RocketmqObserver:
     """spi.Observer, ObservesGroups.
 
-    Clients go by the route, so the leader in a view is the master that most name servers tell (where
-    they are divided, the one that the controllers elected); the SyncStateSet is what the active
-    controller says, and that is whom most controllers name: one that was cut off names itself. Where there are no controllers, nobody tells
-    which slaves are in sync.
+    Clients go by the route, so the leader in a view is the master that most name servers tell, and
+    where they are divided, the one that the controllers elected. The SyncStateSet is what the
+    active controller says, which is whom most controllers name: one that was cut off names itself.
+    Where there are no controllers, nobody tells which slaves are in sync.
     """
 
     def __init__(
