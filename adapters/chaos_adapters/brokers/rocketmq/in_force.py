@@ -16,9 +16,12 @@ _OWNED = frozenset({
     "controllerAddr", "enableControllerMode", "enableControllerInNamesrv", "controllerType",
     "controllerStorePath", "jRaftGroupId", "jRaftServerId", "jRaftInitConf",
     "jRaftControllerRPCAddr", "controllerDLegerGroup", "controllerDLegerSelfId",
-    "controllerDLegerPeers",
+    "controllerDLegerPeers", "duplicationEnable", "enableDLegerCommitLog", "haMasterAddress",
+    "brokerConfigPath", "storePathConsumeQueue", "storePathIndex", "storeCheckpoint", "abortFile",
+    "storePathEpochFile", "storePathBrokerIdentity",
 })  # fmt: skip
-"""They belong to the cluster that the run makes."""
+"""They belong to the cluster that the run makes: where it is, and how its brokers copy."""
+_COUNTS = ("inSyncReplicas", "minInSyncReplicas")
 
 
 def problems(
@@ -29,6 +32,10 @@ def problems(
         for name in given:
             if name in _OWNED:
                 yield f"cluster.{path}.{name}", "is not for an experiment to set"
+    for name in _COUNTS:
+        # Brokers pass over what is no number, and caveats reckon with it.
+        if not str(settings.get(name, 1)).isdecimal():
+            yield f"cluster.settings.{name}", f"{settings[name]!r} should be a whole number"
     if "brokerRole" in settings:
         yield "cluster.settings.brokerRole", "is not set here: write cluster.replication"
     for name, value in topic.items():
