@@ -120,7 +120,7 @@ def test_the_settings_of_an_experiment_have_the_last_word() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [
     ("duplicationEnable", True), ("enableDLegerCommitLog", True), ("haMasterAddress", "x:1"),
-    ("storePathConsumeQueue", "/x"), ("minInSyncReplicas", "two"), ("inSyncReplicas", 1.5),
+    ("storePathEpochFile", "/x"), ("minInSyncReplicas", "two"), ("inSyncReplicas", 1.5),
 ])  # fmt: skip
 def test_what_would_undo_the_copying_is_refused(name: str, value: str | float) -> None:
     """Brokers would take it without a word, and caveats would not know."""

@@ -17,7 +17,7 @@ _OWNED = frozenset({
     "controllerStorePath", "jRaftGroupId", "jRaftServerId", "jRaftInitConf",
     "jRaftControllerRPCAddr", "controllerDLegerGroup", "controllerDLegerSelfId",
     "controllerDLegerPeers", "duplicationEnable", "enableDLegerCommitLog", "haMasterAddress",
-    "brokerConfigPath", "storePathConsumeQueue", "storePathIndex", "storeCheckpoint", "abortFile",
+    "brokerConfigPath", "storePathDLedgerCommitLog",
     "storePathEpochFile", "storePathBrokerIdentity",
 })  # fmt: skip
 """They belong to the cluster that the run makes: where it is, and how its brokers copy."""
