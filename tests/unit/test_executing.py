@@ -56,7 +56,10 @@ def test_output_is_whole_and_input_arrives_as_it_is() -> None:
     assert len(ran(Container(), "head", "-c", "300000", "/dev/zero")) == 300_000
 
 
-@pytest.mark.parametrize("daemon", [{"lost": 1}, {"lost": 3}, {"cut": 2}, {"lost": 1, "cut": 3}, {"lost": 1, "garbled": 2}])
+@pytest.mark.parametrize(
+    "daemon",
+    [{"lost": 1}, {"lost": 3}, {"cut": 2}, {"lost": 1, "cut": 3}, {"lost": 1, "garbled": 2}],
+)
 def test_what_the_daemon_lost_is_read_again_and_the_program_runs_once(
     daemon: dict[str, int], tmp_path: Path
 ) -> None:

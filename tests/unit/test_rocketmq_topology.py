@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaos.spi import Address, Place, View
-from chaos_adapters.brokers.rocketmq import Rocketmq, Topic
+from chaos_adapters.brokers.rocketmq import Rocketmq
 from chaos_adapters.brokers.rocketmq.admin import _listed
 from chaos_adapters.brokers.rocketmq.topology import (
     CONTROLLER,
@@ -116,14 +116,3 @@ def test_the_settings_of_an_experiment_have_the_last_word() -> None:
         assert (each["slaveReadEnable"], each["flushDiskType"]) == ("false", "SYNC_FLUSH")
         assert each["listenPort"] == str(place.listen[REMOTING].port)
         assert each["haListenPort"] == str(place.listen[HA].port)
-
-
-@pytest.mark.parametrize(("name", "value"), [
-    ("duplicationEnable", True), ("enableDLegerCommitLog", True), ("haMasterAddress", "x:1"),
-    ("storePathEpochFile", "/x"), ("minInSyncReplicas", "two"), ("inSyncReplicas", 1.5),
-])  # fmt: skip
-def test_what_would_undo_the_copying_is_refused(name: str, value: str | float) -> None:
-    """Brokers would take it without a word, and caveats would not know."""
-    found = Rocketmq(settings={name: value}).problems(Topic())
-    assert [where for where, _ in found] == [f"cluster.settings.{name}"]
-    assert not Rocketmq(settings={"minInSyncReplicas": "2"}).problems(Topic())

@@ -26,7 +26,7 @@ _WITHIN, _KEPT, _STDIN, _CALL = "CHAOS_WITHIN", "CHAOS_KEPT", "CHAOS_STDIN", "CH
 _SHOW = f'cat "${_KEPT}"'
 _RUN = (
     f'printf %s "${_STDIN}" | timeout -k 2 "${_WITHIN}" "$@" > "${_KEPT}"; code=$?; '
-    f"printf '\\0%s ended with %d' \"${_CALL}\" $code >> \"${_KEPT}\"; {_SHOW}; exit $code"
+    f'printf \'\\0%s ended with %d\' "${_CALL}" $code >> "${_KEPT}"; {_SHOW}; exit $code'
 )
 _TIMES, _PAUSE_S = 5, 0.1
 _MOST_STDIN = 120 << 10

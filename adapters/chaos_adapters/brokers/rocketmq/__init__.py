@@ -22,7 +22,7 @@ from chaos.spi import (
     Transactions,
     View,
 )
-from chaos_adapters.brokers.rocketmq import admin, reading, topology, versions
+from chaos_adapters.brokers.rocketmq import admin, reading, refusals, topology, versions
 from chaos_adapters.brokers.rocketmq import in_force as server_settings
 from chaos_adapters.brokers.rocketmq import settings as remoting_settings
 from chaos_adapters.brokers.rocketmq.drivers import Crashing, Driver, Name, Transacting, driver
@@ -107,9 +107,9 @@ class Rocketmq:
         return Topology(self.replicas, self.name_servers, self.replication, self.controllers)
 
     def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
-        """What can never be: settings that belong to the run, more copies than brokers, ..."""
+        """What can never be: settings that nobody would heed, more copies than brokers, ..."""
         own = (self.settings, self.controller_settings, stream.settings)
-        found = list(server_settings.problems(*own))
+        found = [*refusals.of_settings(self.version, *own)]
         if wrong := versions.problem(self.version):
             found.append(("cluster.version", wrong))
         for name in ("inSyncReplicas", "minInSyncReplicas"):
@@ -163,7 +163,7 @@ class Rocketmq:
     def unheeded(self, stream: Topic, in_force: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
         """By value, as RocketMQ writes it."""
         own = (self.settings, self.controller_settings, stream.settings)
-        return server_settings.unheeded(*own, in_force)
+        return server_settings.unheeded(self.version, *own, in_force)
 
     def observer(self, clients: Mapping[str, Address], stream: Topic) -> RocketmqObserver:
         """See observer."""

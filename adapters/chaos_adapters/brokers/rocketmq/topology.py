@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chaos.spi import JAVA_OPTIONS, Java, Launch, Member, Place, Port, Settings
+from chaos_adapters.brokers.properties import property_text
 from chaos_adapters.brokers.rocketmq import codes, versions
 from chaos_adapters.brokers.rocketmq.remoting import request
 
@@ -211,15 +212,6 @@ def _role(place: Place, topology: Topology) -> Mapping[str, object]:
         }
     number = int(place.member.name.rpartition("-")[2])
     return {"brokerId": number - 1, "brokerRole": topology.form if number == 1 else "SLAVE"}
-
-
-def property_text(values: Mapping[str, object]) -> str:
-    """As a Java properties file."""
-    return "".join(f"{key}={_text(value)}\n" for key, value in values.items())
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def launch(
