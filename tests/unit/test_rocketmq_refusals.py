@@ -3,8 +3,12 @@ word, and what it lets through."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from chaos.errors import UsageError
+from chaos.experiment import load_experiment
 from chaos.spi import Settings
 from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, versions
 from chaos_adapters.brokers.rocketmq.topology import _SMALL
@@ -164,3 +168,107 @@ def test_more_replicas_in_sync_than_there_are_are_refused() -> None:
     """As many are not."""
     assert "4 of 3 replicas" in told({"minInSyncReplicas": 4})["cluster.settings.minInSyncReplicas"]
     assert told({"minInSyncReplicas": 3, "inSyncReplicas": "3"}) == {}
+
+
+@pytest.mark.parametrize(("name", "value", "fine"), [
+    ("aclEnable", True, False), ("authenticationEnabled", "true", False), ("useTLS", True, False),
+    ("authorizationEnabled", True, "false"), ("brokerPermission", 4, 6),
+    ("autoCreateSubscriptionGroup", False, True), ("slaveReadEnable", False, "true"),
+    ("messageDelayLevel", "1h 2h", "1s 5s 10s 30s 7m"),
+    ("messageDelayLevel", "1s 5s 10s 30s  1m", "1s 5s 10s 30s"),
+    ("registerNameServerPeriod", 9_999, 10_000), ("registerNameServerPeriod", 60_001, "60000"),
+])  # fmt: skip
+def test_what_a_run_cannot_work_with_is_refused(name: str, value: Value, fine: Value) -> None:
+    """It would fail a minute later, wait for hours, or be something else than what was set."""
+    assert list(told({name: value})) == [f"cluster.settings.{name}"]
+    assert told({name: fine}) == {}
+
+
+@pytest.mark.parametrize(("cluster", "brokers", "servers", "path"), [
+    ({"replication": "SYNC_MASTER"}, {"minInSyncReplicas": 2}, {}, "settings.minInSyncReplicas"),
+    ({"replication": "SYNC_MASTER"}, {"allAckInSyncStateSet": True}, {},
+     "settings.allAckInSyncStateSet"),
+    ({"replication": "ASYNC_MASTER"}, {"inSyncReplicas": 2}, {}, "settings.inSyncReplicas"),
+    ({"replication": "SYNC_MASTER"}, {}, {"enableElectUncleanMaster": True},
+     "controller_settings.enableElectUncleanMaster"),
+    ({"replication": "SYNC_MASTER", "controllers": "DLedger"}, {}, {}, "controllers"),
+    ({}, {"enableAutoInSyncReplicas": True}, {}, "settings.enableAutoInSyncReplicas"),
+    ({}, {}, {"mappedFileSize": 1 << 20}, "controller_settings.mappedFileSize"),
+    ({"controllers": "DLedger"}, {}, {"jRaftElectionTimeoutMs": 500},
+     "controller_settings.jRaftElectionTimeoutMs"),
+    ({"version": "5.1.4"}, {}, {}, "controllers"),
+    ({"version": "5.3.3\n"}, {}, {}, "version"),
+    ({"version": "5.3"}, {}, {}, "version"),
+])  # fmt: skip
+def test_what_does_nothing_in_this_form_is_refused(
+    cluster: dict[str, object], brokers: Settings, servers: Settings, path: str
+) -> None:
+    """It would weaken nothing and promise nothing, whatever its writer thinks."""
+    assert list(told(brokers, servers, **cluster)) == [f"cluster.{path}"]
+
+
+@pytest.mark.parametrize(("cluster", "brokers", "servers"), [
+    ({}, {"minInSyncReplicas": 2, "allAckInSyncStateSet": True, "inSyncReplicas": 2},
+     {"enableElectUncleanMaster": True, "jRaftScanWaitTimeoutMs": 2_000_000_000}),
+    ({"controllers": "DLedger"}, {}, {"mappedFileSize": 1 << 20, "scanInactiveMasterInterval": 5}),
+    ({"controllers": "DLedger", "version": "5.1.4"}, {}, {}),
+    ({"version": "5.2.0"}, {}, {}),
+    ({"replication": "SYNC_MASTER"},
+     {"inSyncReplicas": 2, "enableSlaveActingMaster": True, "enableAutoInSyncReplicas": True,
+      "minInSyncReplicas": 2}, {"scanNotActiveBrokerInterval": 100}),
+    ({"replication": "ASYNC_MASTER"}, {"flushDiskType": "SYNC_FLUSH"}, {}),
+])  # fmt: skip
+def test_what_does_something_in_this_form_is_let_through(
+    cluster: dict[str, object], brokers: Settings, servers: Settings
+) -> None:
+    """Also what name servers have for themselves, and what a fixed master looks at only when slaves
+    may act as masters."""
+    assert told(brokers, servers, **cluster) == {}
+
+
+@pytest.mark.parametrize("name", [
+    "../../x", "", "ärger", "a.b", "a b", "a" * 111, "%RETRY%x", "%DLQ%x", "%LMQ%x", "CID_x",
+    "TOOLS_x", "RMQ_SYS_", "rmq_sys_x", "TBW102", "SELF_TEST", "x\n", "SCHEDULE_TOPIC_XXXX",
+])  # fmt: skip
+def test_names_that_a_topic_of_a_run_cannot_have(name: str) -> None:
+    """Brokers refuse them, a reset would leave them for ever, or they mean something else, such as
+    dead letters; a run makes them longer by a hyphen and up to 16 digits."""
+    assert [path for path, _ in Rocketmq().problems(Topic(name=name))] == ["stream.name"]
+
+
+@pytest.mark.parametrize("name", ["chaos", "a-b_C|9", "a" * 110, "DLQ", "rocketmq", "my_CID_x"])
+def test_names_that_a_topic_of_a_run_can_have(name: str) -> None:
+    """Whatever RocketMQ has no use for itself."""
+    assert Rocketmq().problems(Topic(name=name)) == []
+
+
+@pytest.mark.parametrize(("role", "cluster", "what"), [
+    ("controller", {"replication": "SYNC_MASTER"}, "no controllers"),
+    ("slave", {"replicas": 1}, "no slave"), ("slaves", {"replicas": 1}, "no slaves"),
+    ("follower", {"replicas": 1}, "no follower"), ("followers", {"replicas": 1}, "no followers"),
+])  # fmt: skip
+def test_targets_that_nobody_can_be(role: str, cluster: dict[str, object], what: str) -> None:
+    """They are told before anything starts; of a cluster that has them they are not."""
+    assert what in Rocketmq(**cluster).role_problem(role, Topic())  # type: ignore[arg-type]
+    assert Rocketmq().role_problem(role, Topic()) == ""
+    for other in ("master", "leader", "namesrv", "namesrvs"):
+        assert Rocketmq(**cluster).role_problem(other, Topic()) == ""  # type: ignore[arg-type]
+
+
+def test_a_target_that_nobody_can_be_is_told_with_its_line(tmp_path: Path) -> None:
+    """`chaos validate` asks the adapter."""
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "name: x\ncluster: {broker: rocketmq, replication: SYNC_MASTER}\nfaults:\n"
+        "  - {at: 5s, for: 5s, fault: process.kill, target: controller}\n"
+    )
+    with pytest.raises(UsageError, match=r"x\.yaml:4:\d+: faults\.0\.target: there are no contr"):
+        load_experiment(path)
+
+
+@pytest.mark.parametrize(("level", "refused"), [(19, True), (18, False), (0, False)])
+def test_delays_that_brokers_do_not_have_are_refused(level: int, refused: bool) -> None:
+    """They would take the longest of theirs, 2 h."""
+    found = Rocketmq().client_problems({}, {"delayLevelWhenNextConsume": level})
+    wanted = ["load.consumers.settings.delayLevelWhenNextConsume"] if refused else []
+    assert [where for where, _ in found] == wanted

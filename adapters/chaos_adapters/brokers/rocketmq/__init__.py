@@ -20,6 +20,7 @@ from chaos.spi import (
     SendSink,
     Settings,
     Transactions,
+    Use,
     View,
 )
 from chaos_adapters.brokers.rocketmq import admin, reading, refusals, topology, versions
@@ -109,7 +110,9 @@ class Rocketmq:
     def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
         """What can never be: settings that nobody would heed, more copies than brokers, ..."""
         own = (self.settings, self.controller_settings, stream.settings)
-        found = [*refusals.of_settings(self.version, *own)]
+        found = [*refusals.of_settings(self.version, *own), *refusals.of_form(self)]
+        if wrong := refusals.of_topic(stream.name):
+            found.append(("stream.name", wrong))
         if wrong := versions.problem(self.version):
             found.append(("cluster.version", wrong))
         for name in ("inSyncReplicas", "minInSyncReplicas"):
@@ -122,6 +125,18 @@ class Rocketmq:
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """What the driver says."""
         return self._driver.problems(producer, consumer)
+
+    def use_problems(self, stream: Topic, use: Use) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        """See spi.ChecksUse; any load goes with any topic."""
+        return ()
+
+    def role_problem(self, role: str, stream: Topic) -> str:  # noqa: ARG002
+        """See spi.ChecksUse."""
+        if role == "controller" and not self.topology.controlled:
+            return f"there are no controllers with replication: {self.replication}"
+        if role in ("slave", "slaves", "follower", "followers") and self.replicas == 1:
+            return f"there is no {role}: the one broker is the master"
+        return ""
 
     def clients_may_crash(self) -> str:
         """See spi.ClientsMayCrash."""

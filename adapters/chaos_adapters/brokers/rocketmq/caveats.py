@@ -40,6 +40,14 @@ def _true(settings: Settings, name: str) -> bool:
     return str(settings.get(name, False)).lower() == "true"
 
 
+def lowers_in_sync(broker: Rocketmq) -> bool:
+    """Whether a fixed master waits for fewer than `inSyncReplicas` while fewer are alive, down to
+    `minInSyncReplicas` (class CommitLog, `calcNeedAckNums`)."""
+    flags = ("enableSlaveActingMaster", "enableAutoInSyncReplicas")
+    set_so = all(_true(broker.settings, name) for name in flags)
+    return set_so and broker.replication == "SYNC_MASTER"
+
+
 def _copies(broker: Rocketmq) -> Iterator[Caveat]:
     """Settings under which the master acknowledges what nobody else has."""
     settings = broker.settings

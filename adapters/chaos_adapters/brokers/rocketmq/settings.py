@@ -50,8 +50,8 @@ class ConsumerSettings:
     maxReconsumeTimes: int = 16  # noqa: N815
     """How often a message that was handed back comes again before it is dead-lettered."""
     delayLevelWhenNextConsume: int = 0  # noqa: N815
-    """After how long it comes again: 1 is 1 s, 2 is 5 s, 3 is 10 s, ...; 0: longer each time, from
-    10 s on."""
+    """After how long it comes again: 1 is 1 s, 2 is 5 s, 3 is 10 s, ..., 18 is 2 h; 0: longer each
+    time, from 10 s on."""
     consumeFromWhere: str = "first"  # noqa: N815
     """Where a group without a position begins: `first` or `last`."""
 
@@ -59,6 +59,8 @@ class ConsumerSettings:
 _MAY_BE_ZERO = (
     "retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhenNextConsume", "delayTimeLevel",
 )  # fmt: skip
+_MOST_DELAY = 18
+"""The levels of delay that brokers have by default; a higher one is the highest to them."""
 _KINDS = {"int": int, "bool": bool, "str": str}
 
 
@@ -86,6 +88,10 @@ def problems(
     level = producer.get("delayTimeLevel", 0)
     if type(level) is int and level > delayed.MOST:
         yield "load.producers.settings.delayTimeLevel", f"{level} is too much: 1 to {delayed.MOST}"
+    level = consumer.get("delayLevelWhenNextConsume", 0)
+    if type(level) is int and level > _MOST_DELAY:
+        path = "load.consumers.settings.delayLevelWhenNextConsume"
+        yield path, f"{level} is too much: 1 to {_MOST_DELAY}"
     where = consumer.get("consumeFromWhere", "first")
     if where not in ("first", "last"):
         yield "load.consumers.settings.consumeFromWhere", f"{where!r} should be first or last"
