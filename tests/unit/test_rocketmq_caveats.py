@@ -23,9 +23,12 @@ def test_what_is_in_memory_alone_counts_where_memories_are_lost() -> None:
     assert [each.question for each in told if each.setting == blamed] == ["loss", "divergence"]
 
 
-def told(broker: Rocketmq, producer: Settings, consumer: Settings) -> set[tuple[str, str]]:
+def told(
+    broker: Rocketmq, producer: Settings, consumer: Settings, topic: Settings | None = None
+) -> set[tuple[str, str]]:
     """Question and setting of each caveat."""
-    found = broker.caveats(Topic(), producer, consumer)
+    found = broker.caveats(Topic(settings=topic or {}), producer, consumer)
+    assert len({(each.question, each.setting) for each in found}) == len(found)
     return {(each.question, each.setting) for each in found}
 
 
@@ -52,6 +55,52 @@ def test_what_a_cluster_does_not_promise(broker: Rocketmq, wanted: set[tuple[str
     """Each setting under which an acknowledged message may be lost, or replaced, and no other: a
     loss is explained by these."""
     assert told(broker, {"orderly": True}, {}) == wanted
+
+
+ACTING: Settings = {
+    "inSyncReplicas": 2, "enableSlaveActingMaster": True, "enableAutoInSyncReplicas": True,
+}  # fmt: skip
+LOWERED = "enableAutoInSyncReplicas=true, minInSyncReplicas=1"
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [
+    (ACTING, {("loss", LOWERED), FLUSH}),
+    ({**ACTING, "minInSyncReplicas": 2}, set()),
+    ({**ACTING, "enableSlaveActingMaster": False}, set()),
+    ({**ACTING, "enableAutoInSyncReplicas": False}, set()),
+])  # fmt: skip
+def test_a_fixed_master_that_goes_by_who_is_alive(
+    settings: Settings, wanted: set[tuple[str, str]]
+) -> None:
+    """It acknowledges alone when nobody else is, unless it is told to wait for one all the same."""
+    broker = Rocketmq(replication="SYNC_MASTER", settings=settings)
+    assert told(broker, {"orderly": True}, {}) == wanted
+
+
+def both(setting: str) -> set[tuple[str, str]]:
+    """Of loss and of divergence."""
+    return {("loss", setting), ("divergence", setting)}
+
+
+@pytest.mark.parametrize(("settings", "topic", "wanted"), [
+    ({"fileReservedTime": 0}, {}, {("loss", "fileReservedTime=0")}),
+    ({"fileReservedTime": "48"}, {}, {("loss", "fileReservedTime=48")}),
+    ({"fileReservedTime": 72}, {}, set()),
+    ({"cleanFileForciblyEnable": True}, {}, {("loss", "cleanFileForciblyEnable=true")}),
+    ({"cleanFileForciblyEnable": "false"}, {}, set()),
+    ({"readUnCommitted": True}, {}, both("readUnCommitted=true")),
+    ({"transientStorePoolEnable": True}, {}, both("transientStorePoolEnable=true")),
+    ({}, {"cleanup.policy": "COMPACTION"}, both("cleanup.policy=COMPACTION")),
+    ({"enableCompaction": False}, {"cleanup.policy": "COMPACTION"}, set()),
+    ({}, {"cleanup.policy": "DELETE"}, set()),
+])  # fmt: skip
+def test_settings_that_take_messages_away(
+    settings: Settings, topic: Settings, wanted: set[tuple[str, str]]
+) -> None:
+    """Whether anybody has read them or not, on a cluster that promises all else; also a topic's."""
+    broker = Rocketmq(settings={**SAFE, **settings})
+    assert not broker.problems(Topic(settings=topic))
+    assert told(broker, {"orderly": True}, {}, topic) == wanted
 
 
 ORDER = ("ordering", "orderly=false")

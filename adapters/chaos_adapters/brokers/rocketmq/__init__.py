@@ -255,16 +255,11 @@ class Rocketmq:
         """Messages as this broker gives them out, whoever is master."""
         return reading.held(node, clients, stream.name, stream.partitions, timeout_s)
 
-    def caveats(
-        self,
-        stream: Topic,  # noqa: ARG002 - nothing of a topic weakens what its brokers promise
-        producer: Settings,
-        consumer: Settings,
-    ) -> Sequence[Caveat]:
+    def caveats(self, stream: Topic, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RocketMQ's documentation makes the guarantees depend on."""
         from chaos_adapters.brokers.rocketmq.caveats import caveats
 
-        return [*caveats(self), *self._driver.caveats(producer, consumer)]
+        return [*caveats(self, stream), *self._driver.caveats(producer, consumer)]
 
     def cache_caveats(self, stream: Topic) -> Sequence[Caveat]:  # noqa: ARG002
         """See spi.TrustsCaches."""

@@ -52,9 +52,11 @@ _SMALL: Settings = {
     # of any length (those by level stay), and pop consumers.
     "timerWheelEnable": False,
     "reviveQueueNum": 1,
-    # Files that are old are deleted above this use of the disk, consumed or not (default 75): a
-    # developer's machine may be there already.
+    # Above a use of the disk of 75 % old files are deleted, above 85 % those of any age, consumed or
+    # not (class DefaultMessageStore): a developer's machine may be there already. With a full disk
+    # a broker refuses messages all the same.
     "diskMaxUsedSpaceRatio": 95,
+    "cleanFileForciblyEnable": False,
     # Each replica can be asked what it holds; a broker that lags still says so.
     "slaveReadEnable": True,
     # Streams are made by us, so that a typo is an error.
