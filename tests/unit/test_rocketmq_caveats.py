@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chaos.spi import Settings
@@ -12,15 +14,32 @@ SAFE: Settings = {"allAckInSyncStateSet": True, "minInSyncReplicas": 2}
 
 def test_what_is_in_memory_alone_counts_where_memories_are_lost() -> None:
     """With safe copies ASYNC_FLUSH is to blame only when all lose their memories at once, and
-    never twice; SYNC_FLUSH never is."""
+    never twice."""
     safe, unsafe = Rocketmq(settings=SAFE), Rocketmq()
-    flushing = Rocketmq(settings={**SAFE, "flushDiskType": "SYNC_FLUSH"})
     blamed = "flushDiskType=ASYNC_FLUSH"
     assert blamed not in {each.setting for each in safe.caveats(Topic(), {}, {})}
     assert [each.setting for each in safe.cache_caveats(Topic())] == [blamed, blamed]
-    assert not flushing.cache_caveats(Topic())
     told = [*unsafe.caveats(Topic(), {}, {}), *unsafe.cache_caveats(Topic())]
     assert [each.question for each in told if each.setting == blamed] == ["loss", "divergence"]
+
+
+@pytest.mark.parametrize(("cluster", "wanted"), [
+    ({"settings": SAFE}, ["loss", "divergence"]),
+    ({}, ["loss", "divergence"]),
+    ({"replicas": 1}, []),
+    ({"replication": "SYNC_MASTER", "settings": {"inSyncReplicas": 2}}, []),
+])  # fmt: skip
+def test_a_flush_of_the_master_alone_is_enough_where_nobody_else_is_elected(
+    cluster: dict[str, Any], wanted: list[str]
+) -> None:
+    """Slaves tell to have what is in their memories, and controllers elect whoever is back first:
+    SYNC_FLUSH is a reason as well, when all lose their memories, and only then."""
+    flushes = {**cluster.get("settings", {}), "flushDiskType": "SYNC_FLUSH"}
+    broker = Rocketmq(**{**cluster, "settings": flushes})
+    found = broker.cache_caveats(Topic())
+    assert [each.question for each in found] == wanted
+    assert {each.setting for each in found} <= {"flushDiskType=SYNC_FLUSH"}
+    assert not any("flush" in each.setting for each in broker.caveats(Topic(), {}, {}))
 
 
 def told(

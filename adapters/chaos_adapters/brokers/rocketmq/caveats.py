@@ -3,7 +3,8 @@
 Sources: RocketMQ 5.3.3, docs/en/controller/design.md and deploy.md ("allAckInSyncStateSet",
 "minInSyncReplicas", "enableElectUncleanMaster", "inSyncReplicas"), docs/cn/best_practice.md
 (SYNC_FLUSH, SYNC_MASTER, SendStatus), docs/cn/concept.md (at least once); classes CommitLog
-(calcNeedAckNums), DefaultMessageStore and CompactionStore.
+(calcNeedAckNums), DefaultMessageStore, CompactionStore and
+AutoSwitchHAClient.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from chaos_adapters.brokers.rocketmq import Rocketmq, Topic
 
 _ASYNC_FLUSH = "flushDiskType=ASYNC_FLUSH"
+_MASTER_ALONE = (
+    "the master alone has what is acknowledged on its disk: a loss of power of all copies, after "
+    "which another one is elected, loses it"
+)
 _KEPT_H = 72
 """RocketMQ's default of `fileReservedTime`."""
 _IN_MEMORY = "what is acknowledged is in memory first: a loss of power of all copies loses it"
@@ -34,9 +39,13 @@ def caveats(broker: Rocketmq, stream: Topic) -> Sequence[Caveat]:
 
 
 def cache_caveats(broker: Rocketmq) -> Sequence[Caveat]:
-    """What may be in memory alone when it counts as acknowledged: one flushed copy is enough."""
+    """What may be in memory alone when it counts as acknowledged. One flushed copy is enough where
+    its broker stays master; controllers elect whoever of the SyncStateSet is back first, and what
+    slaves tell to have is in their memory."""
     if _flushes(broker):
-        return []
+        changes = broker.replication == "controller" and broker.replicas > 1
+        about = ["loss", "divergence"] if changes else []
+        return [Caveat(question, "flushDiskType=SYNC_FLUSH", _MASTER_ALONE) for question in about]
     about = ["divergence"] if any(_copies(broker)) else ["loss", "divergence"]
     return [Caveat(question, _ASYNC_FLUSH, _IN_MEMORY) for question in about]
 

@@ -52,9 +52,9 @@ _SMALL: Settings = {
     # of any length (those by level stay), and pop consumers.
     "timerWheelEnable": False,
     "reviveQueueNum": 1,
-    # Above a use of the disk of 75 % old files are deleted, above 85 % those of any age, consumed or
-    # not (class DefaultMessageStore): a developer's machine may be there already. With a full disk
-    # a broker refuses messages all the same.
+    # Above a use of the disk of 75 % old files are deleted, above 85 % those of any age, consumed
+    # or not (class DefaultMessageStore): a developer's machine may be there already. With a full
+    # disk a broker refuses messages all the same.
     "diskMaxUsedSpaceRatio": 95,
     "cleanFileForciblyEnable": False,
     # Each replica can be asked what it holds; a broker that lags still says so.
