@@ -51,6 +51,16 @@ def told(
     return {(each.question, each.setting) for each in found}
 
 
+LATE = ("ordering", "sendMsgTimeout=3000")
+
+
+def of_cluster(broker: Rocketmq, topic: Settings | None = None) -> set[tuple[str, str]]:
+    """Without those of its clients, which have the one that all clients have."""
+    found = told(broker, {"orderly": True}, {}, topic)
+    assert LATE in found
+    return found - {LATE}
+
+
 FLUSH = ("loss", "flushDiskType=ASYNC_FLUSH")
 ALL = "allAckInSyncStateSet=false, inSyncReplicas=1"
 UNCLEAN = "enableElectUncleanMaster=true"
@@ -73,7 +83,7 @@ UNCLEAN = "enableElectUncleanMaster=true"
 def test_what_a_cluster_does_not_promise(broker: Rocketmq, wanted: set[tuple[str, str]]) -> None:
     """Each setting under which an acknowledged message may be lost, or replaced, and no other: a
     loss is explained by these."""
-    assert told(broker, {"orderly": True}, {}) == wanted
+    assert of_cluster(broker) == wanted
 
 
 ACTING: Settings = {
@@ -93,7 +103,7 @@ def test_a_fixed_master_that_goes_by_who_is_alive(
 ) -> None:
     """It acknowledges alone when nobody else is, unless it is told to wait for one all the same."""
     broker = Rocketmq(replication="SYNC_MASTER", settings=settings)
-    assert told(broker, {"orderly": True}, {}) == wanted
+    assert of_cluster(broker) == wanted
 
 
 def both(setting: str) -> set[tuple[str, str]]:
@@ -119,7 +129,7 @@ def test_settings_that_take_messages_away(
     """Whether anybody has read them or not, on a cluster that promises all else; also a topic's."""
     broker = Rocketmq(settings={**SAFE, **settings})
     assert not broker.problems(Topic(settings=topic))
-    assert told(broker, {"orderly": True}, {}, topic) == wanted
+    assert of_cluster(broker, topic) == wanted
 
 
 ORDER = ("ordering", "orderly=false")
@@ -127,8 +137,9 @@ ORDER = ("ordering", "orderly=false")
 
 @pytest.mark.parametrize(("producer", "consumer", "wanted"), [
     ({}, {}, {ORDER}),
-    ({"orderly": True}, {"consumeFromWhere": "first"}, set()),
-    ({"orderly": True, "waitStoreMsgOK": False}, {}, {("loss", "waitStoreMsgOK=false")}),
+    ({"orderly": True}, {"consumeFromWhere": "first"}, {LATE}),
+    ({"orderly": True, "sendMsgTimeout": 500}, {}, {("ordering", "sendMsgTimeout=500")}),
+    ({"orderly": True, "waitStoreMsgOK": False}, {}, {LATE, ("loss", "waitStoreMsgOK=false")}),
     ({"retryTimesWhenSendFailed": 2}, {}, {ORDER, ("duplication", "retryTimesWhenSendFailed=2")}),
     ({"delayTimeLevel": 3}, {}, {ORDER, ("duplication", "delayTimeLevel=3")}),
     ({}, {"consumeFromWhere": "last"}, {ORDER, ("loss", "consumeFromWhere=last")}),
@@ -141,17 +152,21 @@ def test_what_our_own_clients_do_not_promise(
 
 
 @pytest.mark.parametrize(("producer", "consumer", "orders"), [
-    (True, True, 0), (True, False, 1), (False, True, 1), (False, False, 2),
+    (True, True, ["sendMsgTimeout=900"]),
+    (True, False, ["orderly=false", "sendMsgTimeout=900"]),
+    (False, True, ["orderly=false"]),
+    (False, False, ["orderly=false", "orderly=false"]),
 ])  # fmt: skip
 def test_what_the_native_client_does_not_promise(
-    producer: bool, consumer: bool, orders: int
+    producer: bool, consumer: bool, orders: list[str]
 ) -> None:
-    """It sends up to five times, whatever is set; order takes both sides."""
+    """It sends up to five times, whatever is set; order takes both sides, and answers in time."""
     found = Rocketmq(settings=SAFE, client="native").caveats(
-        Topic(), {"orderly": producer}, {"orderly": consumer}
+        Topic(), {"orderly": producer, "sendMsgTimeout": 900}, {"orderly": consumer}
     )
-    questions = [each.question for each in found]
-    assert sorted(questions) == ["duplication", *["ordering"] * orders]
+    assert [each.setting for each in found if each.question == "duplication"] == ["client=native"]
+    assert sorted(each.setting for each in found if each.question == "ordering") == orders
+    assert len(found) == 1 + len(orders)
 
 
 @pytest.mark.parametrize(("producer", "consumer", "path"), [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
-from chaos.spi import Settings
+from chaos.spi import Caveat, Settings
 from chaos_adapters.brokers.rocketmq import delayed
 
 
@@ -25,7 +25,8 @@ class ProducerSettings:
     waitStoreMsgOK: bool = True  # noqa: N815
     """Whether the broker answers only when the message is as safe as it was told to make it."""
     orderly: bool = False
-    """Whether only one message of each queue is open at a time, so that none overtakes another."""
+    """Whether only one message of each queue is open at a time, so that none overtakes another that
+    was answered in time."""
     delayTimeLevel: int = 0  # noqa: N815
     """Brokers deliver messages 1 s (1), 5 s (2), 10 s (3) or 30 s (4) after they were sent; 0: at
     once. The run waits for them in the end."""
@@ -95,3 +96,12 @@ def problems(
     where = consumer.get("consumeFromWhere", "first")
     if where not in ("first", "last"):
         yield "load.consumers.settings.consumeFromWhere", f"{where!r} should be first or last"
+
+
+def overtaken(producer: Settings, default_ms: int) -> Caveat:
+    """Why even one message of a queue after the other may be stored in another order: the next one
+    is sent when an answer is overdue, and the one before may still lie with the broker, or in a
+    link that is cut."""
+    after_ms = producer.get("sendMsgTimeout", default_ms)
+    why = "a message without an answer in time may be stored behind those that were sent after it"
+    return Caveat("ordering", f"sendMsgTimeout={after_ms}", why)

@@ -57,6 +57,8 @@ def _caveats(producer: Settings, consumer: Settings) -> Iterator[Caveat]:
     if str(producer.get("orderly", False)).lower() != "true":
         why = "several messages of a queue are open at once: one that is refused is overtaken"
         yield Caveat("ordering", "orderly=false", why)
+    else:
+        yield client_settings.overtaken(producer, ProducerSettings.sendMsgTimeout)
     if level := int(producer.get("delayTimeLevel", 0)):
         why = "a new master delivers again what came due in the 10 s before the old one was gone"
         yield Caveat("duplication", f"delayTimeLevel={level}", why)
