@@ -151,6 +151,17 @@ def test_what_our_own_clients_do_not_promise(
     assert told(Rocketmq(settings=SAFE), producer, consumer) == wanted
 
 
+def test_messages_of_transactions_may_be_stored_twice() -> None:
+    """Where there are some, whatever else is set; that they are marked does not reach producers,
+    and no experiment can mark them."""
+    broker, own = Rocketmq(settings=SAFE), {"sendMsgTimeout": 2000}
+    marked = broker.settings_in_transactions(own)
+    assert told(broker, marked, {}) == {ORDER, ("duplication", "transactions")}
+    assert told(broker, own, {}) == {ORDER}
+    (mark,) = marked.keys() - own
+    assert broker.client_problems({mark: True}, {})
+
+
 @pytest.mark.parametrize(("producer", "consumer", "orders"), [
     (True, True, ["sendMsgTimeout=900"]),
     (True, False, ["orderly=false", "sendMsgTimeout=900"]),

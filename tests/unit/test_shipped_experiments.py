@@ -50,4 +50,5 @@ def test_only_the_unsafe_ones_have_unsafe_settings(path: Path) -> None:
     if path.stem == "corrupt-slave":
         assert not unsafe
     else:
-        assert unsafe is ("unsafe" in path.parts or path.stem in ("drill-broker-2", "delayed"))
+        explained = path.stem in ("drill-broker-2", "delayed", "transaction-check")
+        assert unsafe is ("unsafe" in path.parts or explained)

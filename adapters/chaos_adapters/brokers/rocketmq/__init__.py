@@ -214,8 +214,8 @@ class Rocketmq:
         return found
 
     def settings_in_transactions(self, settings: Settings) -> Settings:
-        """The same."""
-        return settings
+        """The same, marked: nothing is set for them, and caveats go by them."""
+        return {**settings, remoting_settings.IN_TRANSACTIONS: True}
 
     def transactional_producer(
         self,

@@ -57,6 +57,8 @@ class ConsumerSettings:
     """Where a group without a position begins: `first` or `last`."""
 
 
+IN_TRANSACTIONS = "load.producers.transactions"
+"""The name, which no setting has, by which a driver's caveats are told that there are some."""
 _MAY_BE_ZERO = (
     "retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhenNextConsume", "delayTimeLevel",
 )  # fmt: skip
