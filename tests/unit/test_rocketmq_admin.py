@@ -28,6 +28,7 @@ class Node(Server):
         self.topics: dict[str, Mapping[str, str]] = {"TBW102": {}, "chaos": {}}
         self.groups = {"CID_ONS-HTTP-PROXY", "TOOLS_CONSUMER"}
         self.config = ""
+        self.controller_config = ""
         super().__init__()
 
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
@@ -39,6 +40,8 @@ class Node(Server):
         if code in (codes.GET_NAMESRV_CONFIG, codes.GET_BROKER_CONFIG):
             assert (code == codes.GET_NAMESRV_CONFIG) == self.name.startswith("namesrv")
             return codes.SUCCESS, {}, (self.config + self.cluster.controllers()).encode()
+        if code == codes.GET_CONTROLLER_CONFIG:
+            return codes.SUCCESS, {}, self.controller_config.encode()
         if code == codes.CONTROLLER_GET_METADATA_INFO:
             active = str(self.cluster.at(self.active)) if self.active else ""
             return codes.SUCCESS, {"controllerLeaderAddress": active}, b""
@@ -187,46 +190,45 @@ def test_a_kept_cluster_is_as_good_as_new(cluster: Cluster) -> None:
         Rocketmq().reset(cluster.clients, 5)
 
 
-BROKERS: Settings = {"flushDiskType": "SYNC_FLUSH", "allAckInSyncStateSet": True}
-CONTROLLERS: Settings = {"enableElectUncleanMaster": False}
-HEEDED = "flushDiskType=SYNC_FLUSH\nallAckInSyncStateSet=true\n"
+BROKERS: Settings = {"flushDiskType": "SYNC_FLUSH", "logicalDiskSpaceCleanForciblyThreshold": 1}
+SERVERS: Settings = {
+    "enableElectUncleanMaster": False, "waitSecondsForService": 5,
+    "scanNotActiveBrokerInterval": 100,
+}  # fmt: skip
+HEEDED = "flushDiskType=SYNC_FLUSH\nlogicalDiskSpaceCleanForciblyThreshold=1.0\n"
 
 
 def unheeded(cluster: Cluster, stream: Topic) -> Sequence[str]:
-    broker = Rocketmq(settings=BROKERS, controller_settings=CONTROLLERS)
+    broker = Rocketmq(settings=BROKERS, controller_settings=SERVERS)
     return broker.unheeded(stream, broker.in_force(cluster.clients, stream, 2))
 
 
 def test_what_is_not_in_force_is_told_of_each_node(cluster: Cluster) -> None:
-    """Settings of brokers of brokers, those of controllers of name servers, attributes of the
-    topic; truth is written in small letters."""
+    """Settings of brokers of brokers, attributes of the topic; truth is written in small letters.
+    A name server has the lines of its controller as they were written, so what that one made of
+    them counts, and it alone; what both have, counts of both."""
     stream = Topic(name="run", settings={"message.type": "NORMAL"})
     Rocketmq().prepare(cluster.clients, stream, 5)
+    lines = "".join(f"{name}={str(value).lower()}\n" for name, value in SERVERS.items())
     for name, node in cluster.nodes.items():
-        node.config = HEEDED if name in NAMES[2:] else "enableElectUncleanMaster=false\n"
+        node.config = HEEDED if name in NAMES[2:] else lines
+        node.controller_config = lines
     assert unheeded(cluster, stream) == []
     cluster.nodes["rocketmq-1"].config = HEEDED.replace("SYNC_FLUSH", "ASYNC_FLUSH")
-    cluster.nodes["namesrv-2"].config = ""
+    first, second = (cluster.nodes[name] for name in NAMES[:2])
+    first.config = lines.replace("waitSecondsForService=5", "waitSecondsForService=45")
+    first.controller_config = lines.replace("Master=false", "Master=true").replace("=100", "=5000")
+    second.config = ""
+    second.controller_config = ""
     cluster.nodes["rocketmq-2"].topics["run"] = {"message.type": "FIFO"}
     assert unheeded(cluster, stream) == [
-        "namesrv-2 does not know enableElectUncleanMaster",
+        "namesrv-1 has waitSecondsForService=45, not 5",
+        "namesrv-2 does not know waitSecondsForService",
+        "namesrv-2 does not know scanNotActiveBrokerInterval",
         "rocketmq-1 has flushDiskType=ASYNC_FLUSH, not SYNC_FLUSH",
+        "controller of namesrv-1 has enableElectUncleanMaster=true, not false",
+        "controller of namesrv-1 has scanNotActiveBrokerInterval=5000, not 100",
+        "controller of namesrv-2 does not know enableElectUncleanMaster",
+        "controller of namesrv-2 does not know scanNotActiveBrokerInterval",
         "stream has message.type=FIFO, not NORMAL",
     ]
-
-
-def test_what_the_run_makes_is_not_for_an_experiment_to_set() -> None:
-    """Nor more replicas in sync than there are; attributes of a topic are text."""
-    broker = Rocketmq(
-        settings={"brokerId": 4, "brokerRole": "SLAVE", "minInSyncReplicas": 4},
-        controller_settings={"controllerType": "jRaft"},
-    )
-    found = dict(broker.problems(Topic(settings={"message.type": True})))
-    assert set(found) == {
-        "cluster.settings.brokerId", "cluster.settings.brokerRole",
-        "cluster.settings.minInSyncReplicas", "cluster.controller_settings.controllerType",
-        "stream.settings.message.type",
-    }  # fmt: skip
-    assert "4 of 3 replicas" in found["cluster.settings.minInSyncReplicas"]
-    fine: Settings = {"minInSyncReplicas": 3, "inSyncReplicas": 3}
-    assert not Rocketmq(settings=fine).problems(Topic(settings={"message.type": "NORMAL"}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chaos.spi import Settings
@@ -12,21 +14,51 @@ SAFE: Settings = {"allAckInSyncStateSet": True, "minInSyncReplicas": 2}
 
 def test_what_is_in_memory_alone_counts_where_memories_are_lost() -> None:
     """With safe copies ASYNC_FLUSH is to blame only when all lose their memories at once, and
-    never twice; SYNC_FLUSH never is."""
+    never twice."""
     safe, unsafe = Rocketmq(settings=SAFE), Rocketmq()
-    flushing = Rocketmq(settings={**SAFE, "flushDiskType": "SYNC_FLUSH"})
     blamed = "flushDiskType=ASYNC_FLUSH"
     assert blamed not in {each.setting for each in safe.caveats(Topic(), {}, {})}
     assert [each.setting for each in safe.cache_caveats(Topic())] == [blamed, blamed]
-    assert not flushing.cache_caveats(Topic())
     told = [*unsafe.caveats(Topic(), {}, {}), *unsafe.cache_caveats(Topic())]
     assert [each.question for each in told if each.setting == blamed] == ["loss", "divergence"]
 
 
-def told(broker: Rocketmq, producer: Settings, consumer: Settings) -> set[tuple[str, str]]:
+@pytest.mark.parametrize(("cluster", "wanted"), [
+    ({"settings": SAFE}, ["loss", "divergence"]),
+    ({}, ["loss", "divergence"]),
+    ({"replicas": 1}, []),
+    ({"replication": "SYNC_MASTER", "settings": {"inSyncReplicas": 2}}, []),
+])  # fmt: skip
+def test_a_flush_of_the_master_alone_is_enough_where_nobody_else_is_elected(
+    cluster: dict[str, Any], wanted: list[str]
+) -> None:
+    """Slaves tell to have what is in their memories, and controllers elect whoever is back first:
+    SYNC_FLUSH is a reason as well, when all lose their memories, and only then."""
+    flushes = {**cluster.get("settings", {}), "flushDiskType": "SYNC_FLUSH"}
+    broker = Rocketmq(**{**cluster, "settings": flushes})
+    found = broker.cache_caveats(Topic())
+    assert [each.question for each in found] == wanted
+    assert {each.setting for each in found} <= {"flushDiskType=SYNC_FLUSH"}
+    assert not any("flush" in each.setting for each in broker.caveats(Topic(), {}, {}))
+
+
+def told(
+    broker: Rocketmq, producer: Settings, consumer: Settings, topic: Settings | None = None
+) -> set[tuple[str, str]]:
     """Question and setting of each caveat."""
-    found = broker.caveats(Topic(), producer, consumer)
+    found = broker.caveats(Topic(settings=topic or {}), producer, consumer)
+    assert len({(each.question, each.setting) for each in found}) == len(found)
     return {(each.question, each.setting) for each in found}
+
+
+LATE = ("ordering", "sendMsgTimeout=3000")
+
+
+def of_cluster(broker: Rocketmq, topic: Settings | None = None) -> set[tuple[str, str]]:
+    """Without those of its clients, which have the one that all clients have."""
+    found = told(broker, {"orderly": True}, {}, topic)
+    assert LATE in found
+    return found - {LATE}
 
 
 FLUSH = ("loss", "flushDiskType=ASYNC_FLUSH")
@@ -51,7 +83,53 @@ UNCLEAN = "enableElectUncleanMaster=true"
 def test_what_a_cluster_does_not_promise(broker: Rocketmq, wanted: set[tuple[str, str]]) -> None:
     """Each setting under which an acknowledged message may be lost, or replaced, and no other: a
     loss is explained by these."""
-    assert told(broker, {"orderly": True}, {}) == wanted
+    assert of_cluster(broker) == wanted
+
+
+ACTING: Settings = {
+    "inSyncReplicas": 2, "enableSlaveActingMaster": True, "enableAutoInSyncReplicas": True,
+}  # fmt: skip
+LOWERED = "enableAutoInSyncReplicas=true, minInSyncReplicas=1"
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [
+    (ACTING, {("loss", LOWERED), FLUSH}),
+    ({**ACTING, "minInSyncReplicas": 2}, set()),
+    ({**ACTING, "enableSlaveActingMaster": False}, set()),
+    ({**ACTING, "enableAutoInSyncReplicas": False}, set()),
+])  # fmt: skip
+def test_a_fixed_master_that_goes_by_who_is_alive(
+    settings: Settings, wanted: set[tuple[str, str]]
+) -> None:
+    """It acknowledges alone when nobody else is, unless it is told to wait for one all the same."""
+    broker = Rocketmq(replication="SYNC_MASTER", settings=settings)
+    assert of_cluster(broker) == wanted
+
+
+def both(setting: str) -> set[tuple[str, str]]:
+    """Of loss and of divergence."""
+    return {("loss", setting), ("divergence", setting)}
+
+
+@pytest.mark.parametrize(("settings", "topic", "wanted"), [
+    ({"fileReservedTime": 0}, {}, {("loss", "fileReservedTime=0")}),
+    ({"fileReservedTime": "48"}, {}, {("loss", "fileReservedTime=48")}),
+    ({"fileReservedTime": 72}, {}, set()),
+    ({"cleanFileForciblyEnable": True}, {}, {("loss", "cleanFileForciblyEnable=true")}),
+    ({"cleanFileForciblyEnable": "false"}, {}, set()),
+    ({"readUnCommitted": True}, {}, both("readUnCommitted=true")),
+    ({"transientStorePoolEnable": True}, {}, both("transientStorePoolEnable=true")),
+    ({}, {"cleanup.policy": "COMPACTION"}, both("cleanup.policy=COMPACTION")),
+    ({"enableCompaction": False}, {"cleanup.policy": "COMPACTION"}, set()),
+    ({}, {"cleanup.policy": "DELETE"}, set()),
+])  # fmt: skip
+def test_settings_that_take_messages_away(
+    settings: Settings, topic: Settings, wanted: set[tuple[str, str]]
+) -> None:
+    """Whether anybody has read them or not, on a cluster that promises all else; also a topic's."""
+    broker = Rocketmq(settings={**SAFE, **settings})
+    assert not broker.problems(Topic(settings=topic))
+    assert of_cluster(broker, topic) == wanted
 
 
 ORDER = ("ordering", "orderly=false")
@@ -59,8 +137,9 @@ ORDER = ("ordering", "orderly=false")
 
 @pytest.mark.parametrize(("producer", "consumer", "wanted"), [
     ({}, {}, {ORDER}),
-    ({"orderly": True}, {"consumeFromWhere": "first"}, set()),
-    ({"orderly": True, "waitStoreMsgOK": False}, {}, {("loss", "waitStoreMsgOK=false")}),
+    ({"orderly": True}, {"consumeFromWhere": "first"}, {LATE}),
+    ({"orderly": True, "sendMsgTimeout": 500}, {}, {("ordering", "sendMsgTimeout=500")}),
+    ({"orderly": True, "waitStoreMsgOK": False}, {}, {LATE, ("loss", "waitStoreMsgOK=false")}),
     ({"retryTimesWhenSendFailed": 2}, {}, {ORDER, ("duplication", "retryTimesWhenSendFailed=2")}),
     ({"delayTimeLevel": 3}, {}, {ORDER, ("duplication", "delayTimeLevel=3")}),
     ({}, {"consumeFromWhere": "last"}, {ORDER, ("loss", "consumeFromWhere=last")}),
@@ -72,18 +151,33 @@ def test_what_our_own_clients_do_not_promise(
     assert told(Rocketmq(settings=SAFE), producer, consumer) == wanted
 
 
+def test_messages_of_transactions_may_be_stored_twice() -> None:
+    """Where there are some, whatever else is set; that they are marked does not reach producers,
+    and no experiment can mark them."""
+    broker, own = Rocketmq(settings=SAFE), {"sendMsgTimeout": 2000}
+    marked = broker.settings_in_transactions(own)
+    assert told(broker, marked, {}) == {ORDER, ("duplication", "transactions")}
+    assert told(broker, own, {}) == {ORDER}
+    (mark,) = marked.keys() - own
+    assert broker.client_problems({mark: True}, {})
+
+
 @pytest.mark.parametrize(("producer", "consumer", "orders"), [
-    (True, True, 0), (True, False, 1), (False, True, 1), (False, False, 2),
+    (True, True, ["sendMsgTimeout=900"]),
+    (True, False, ["orderly=false", "sendMsgTimeout=900"]),
+    (False, True, ["orderly=false"]),
+    (False, False, ["orderly=false", "orderly=false"]),
 ])  # fmt: skip
 def test_what_the_native_client_does_not_promise(
-    producer: bool, consumer: bool, orders: int
+    producer: bool, consumer: bool, orders: list[str]
 ) -> None:
-    """It sends up to five times, whatever is set; order takes both sides."""
+    """It sends up to five times, whatever is set; order takes both sides, and answers in time."""
     found = Rocketmq(settings=SAFE, client="native").caveats(
-        Topic(), {"orderly": producer}, {"orderly": consumer}
+        Topic(), {"orderly": producer, "sendMsgTimeout": 900}, {"orderly": consumer}
     )
-    questions = [each.question for each in found]
-    assert sorted(questions) == ["duplication", *["ordering"] * orders]
+    assert [each.setting for each in found if each.question == "duplication"] == ["client=native"]
+    assert sorted(each.setting for each in found if each.question == "ordering") == orders
+    assert len(found) == 1 + len(orders)
 
 
 @pytest.mark.parametrize(("producer", "consumer", "path"), [

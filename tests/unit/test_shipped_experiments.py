@@ -44,10 +44,11 @@ def test_it_says_what_it_teaches(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_unsafe_ones_have_unsafe_settings(path: Path) -> None:
     """The caveats about loss and duplication tell the two kinds apart. Some have one that
-    they cannot do without, and explain it; two are unsafe by bugs of the broker's."""
+    they cannot do without, and explain it; one is unsafe by a bug of the broker's."""
     caveats = load_experiment(path).caveats()
     unsafe = any(caveat.question in ("loss", "duplication") for caveat in caveats)
-    if path.stem in ("sync-flush-power-loss", "corrupt-slave"):
+    if path.stem == "corrupt-slave":
         assert not unsafe
     else:
-        assert unsafe is ("unsafe" in path.parts or path.stem in ("drill-broker-2", "delayed"))
+        explained = path.stem in ("drill-broker-2", "delayed", "transaction-check")
+        assert unsafe is ("unsafe" in path.parts or explained)

@@ -8,7 +8,8 @@ becomes visible, and two runs that start on an empty cache only do the same work
 
 `python -m chaos_adapters.runtimes.jars group:artifact:version ... > name.lock` resolves with jgo
 and writes a lock. Only this needs jgo: as a downloader it takes 8-12 s where one session takes
-0.4 s, only warns of a wrong checksum, and writes into the final place.
+0.4 s, only warns of a wrong checksum, and writes into the final place. With `--class-path
+name.lock` it fetches what a lock lists, and tells where that is.
 """
 
 from __future__ import annotations
@@ -208,6 +209,15 @@ def _exact(context: MavenContext, artifact: Artifact) -> Artifact:
     return context.project(artifact.groupId, artifact.artifactId).at_version(version).artifact()
 
 
+def class_path(lock: Path) -> str:
+    """Of all jars of a lock, after fetching what is missing. Raises JarError."""
+    return os.pathsep.join(map(str, ensure(parse_lock(lock.read_text()))))
+
+
 if __name__ == "__main__":
-    for found_jar in resolve_lock(sys.argv[1:]):
-        sys.stdout.write(f"{found_jar.line()}\n")
+    match sys.argv[1:]:
+        case ["--class-path", lock_file]:
+            sys.stdout.write(f"{class_path(Path(lock_file))}\n")
+        case coordinates:
+            for found_jar in resolve_lock(coordinates):
+                sys.stdout.write(f"{found_jar.line()}\n")

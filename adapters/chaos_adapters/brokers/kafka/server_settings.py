@@ -8,7 +8,6 @@ another version) is left to the reading back.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import chain, repeat
 from typing import Any
 
@@ -23,6 +22,7 @@ from chaos.timing import wait_until
 from chaos_adapters.brokers.kafka import versions
 from chaos_adapters.brokers.kafka.clients import QUIET, bootstrap
 from chaos_adapters.brokers.kafka.topology import node_id
+from chaos_adapters.brokers.properties import as_text, near_miss, same
 
 STREAM = "stream"
 """Whom the settings of the topic belong to."""
@@ -80,9 +80,7 @@ def _unknown(name: str, owner: str, version: str) -> str:
     }[owner]  # fmt: skip
     if name in known[other]:
         return f"is a setting of a {other} in Kafka {version}: write it into {section}"
-    close = get_close_matches(name, sorted(known[owner]), n=1)
-    guess = f'; did you mean "{close[0]}"?' if close else ""
-    return f"is no {owner} setting of Kafka {version}{guess}"
+    return f"is no {owner} setting of Kafka {version}{near_miss(name, known[owner])}"
 
 
 def in_force(
@@ -140,8 +138,8 @@ def unheeded(
         for name, wanted in (topic if owner == STREAM else broker).items():
             if name not in values:
                 wrong.append(f"{owner} does not know the setting {name}.")
-            elif values[name] != HIDDEN and not _same(wanted, values[name]):
-                wrong.append(f"{owner} has {name}={values[name]}, and was told {_text(wanted)}.")
+            elif values[name] != HIDDEN and not same(wanted, values[name]):
+                wrong.append(f"{owner} has {name}={values[name]}, and was told {as_text(wanted)}.")
             elif owner != STREAM and values[name] == HIDDEN and _strange(name, known, broker):
                 # Kafka hides what it does not know, as it may be a secret.
                 wrong.append(f"{owner} was told {name}, which Kafka does not know.")
@@ -155,19 +153,3 @@ def misplaced(racks: Mapping[str, str], found: Mapping[str, Mapping[str, str]]) 
         for name, rack in racks.items()
         if (there := found[name].get("broker.rack", "")) != rack
     ]
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _same(wanted: object, there: str) -> bool:
-    """Whether they mean the same to Kafka, which writes numbers and lists in its own way."""
-    if (text := _text(wanted)) == there:
-        return True
-    try:
-        return float(text) == float(there)
-    except ValueError:
-        return [part.strip() for part in text.split(",")] == [
-            part.strip() for part in there.split(",")
-        ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chaos.spi import JAVA_OPTIONS, Java, Launch, Member, Place, Port, Settings
 from chaos_adapters.brokers.kafka import versions
+from chaos_adapters.brokers.properties import property_text
 
 INTERNAL, CONTROLLER, CLIENTS = "internal", "controller", "clients"
 
@@ -150,15 +151,6 @@ def _internal_topics(brokers: int) -> Mapping[str, object]:
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": min(2, copies),
     }
-
-
-def property_text(values: Mapping[str, object]) -> str:
-    """As a Java properties file."""
-    return "".join(f"{key}={_text(value)}\n" for key, value in values.items())
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def kafka_cluster_id(cluster_id: str) -> str:

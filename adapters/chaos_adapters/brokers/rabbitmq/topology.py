@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from chaos.spi import Launch, Member, Place, Port, Settings
+from chaos_adapters.brokers.properties import as_text
 
 AMQP, MANAGEMENT, STREAM, EPMD, DISTRIBUTION = "amqp", "management", "stream", "epmd", "dist"
 
@@ -105,7 +106,7 @@ def launch(
     values = {**_values(place, nodes, partition_handling), **settings}
     return Launch(
         files={
-            "rabbitmq.conf": "".join(f"{key} = {_text(each)}\n" for key, each in values.items()),
+            "rabbitmq.conf": "".join(f"{key} = {as_text(each)}\n" for key, each in values.items()),
             "advanced.config": _advanced(numbers),
             "rabbitmq-env.conf": _ENVIRONMENT,
             "enabled_plugins": f"[{','.join(_PLUGINS)}].\n",
@@ -155,7 +156,3 @@ def _advanced(numbers: Mapping[str, int]) -> str:
         f"[{{osiris, [{{port_range, {{{min(ports)}, {max(ports)}}}}}]}},\n"
         " {rabbit, [{quorum_tick_interval, 1000}]}].\n"
     )
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

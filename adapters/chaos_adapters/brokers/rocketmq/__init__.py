@@ -20,9 +20,10 @@ from chaos.spi import (
     SendSink,
     Settings,
     Transactions,
+    Use,
     View,
 )
-from chaos_adapters.brokers.rocketmq import admin, reading, topology, versions
+from chaos_adapters.brokers.rocketmq import admin, reading, refusals, topology, versions
 from chaos_adapters.brokers.rocketmq import in_force as server_settings
 from chaos_adapters.brokers.rocketmq import settings as remoting_settings
 from chaos_adapters.brokers.rocketmq.drivers import Crashing, Driver, Name, Transacting, driver
@@ -107,9 +108,11 @@ class Rocketmq:
         return Topology(self.replicas, self.name_servers, self.replication, self.controllers)
 
     def problems(self, stream: Topic) -> Sequence[tuple[str, str]]:
-        """What can never be: settings that belong to the run, more copies than brokers, ..."""
+        """What can never be: settings that nobody would heed, more copies than brokers, ..."""
         own = (self.settings, self.controller_settings, stream.settings)
-        found = list(server_settings.problems(*own))
+        found = [*refusals.of_settings(self.version, *own), *refusals.of_form(self)]
+        if wrong := refusals.of_topic(stream.name):
+            found.append(("stream.name", wrong))
         if wrong := versions.problem(self.version):
             found.append(("cluster.version", wrong))
         for name in ("inSyncReplicas", "minInSyncReplicas"):
@@ -122,6 +125,18 @@ class Rocketmq:
     def client_problems(self, producer: Settings, consumer: Settings) -> Sequence[tuple[str, str]]:
         """What the driver says."""
         return self._driver.problems(producer, consumer)
+
+    def use_problems(self, stream: Topic, use: Use) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        """See spi.ChecksUse; any load goes with any topic."""
+        return ()
+
+    def role_problem(self, role: str, stream: Topic) -> str:  # noqa: ARG002
+        """See spi.ChecksUse."""
+        if role == "controller" and not self.topology.controlled:
+            return f"there are no controllers with replication: {self.replication}"
+        if role in ("slave", "slaves", "follower", "followers") and self.replicas == 1:
+            return f"there is no {role}: the one broker is the master"
+        return ""
 
     def clients_may_crash(self) -> str:
         """See spi.ClientsMayCrash."""
@@ -163,7 +178,7 @@ class Rocketmq:
     def unheeded(self, stream: Topic, in_force: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
         """By value, as RocketMQ writes it."""
         own = (self.settings, self.controller_settings, stream.settings)
-        return server_settings.unheeded(*own, in_force)
+        return server_settings.unheeded(self.version, *own, in_force)
 
     def observer(self, clients: Mapping[str, Address], stream: Topic) -> RocketmqObserver:
         """See observer."""
@@ -199,8 +214,8 @@ class Rocketmq:
         return found
 
     def settings_in_transactions(self, settings: Settings) -> Settings:
-        """The same."""
-        return settings
+        """The same, marked: nothing is set for them, and caveats go by them."""
+        return {**settings, remoting_settings.IN_TRANSACTIONS: True}
 
     def transactional_producer(
         self,
@@ -240,16 +255,11 @@ class Rocketmq:
         """Messages as this broker gives them out, whoever is master."""
         return reading.held(node, clients, stream.name, stream.partitions, timeout_s)
 
-    def caveats(
-        self,
-        stream: Topic,  # noqa: ARG002 - nothing of a topic weakens what its brokers promise
-        producer: Settings,
-        consumer: Settings,
-    ) -> Sequence[Caveat]:
+    def caveats(self, stream: Topic, producer: Settings, consumer: Settings) -> Sequence[Caveat]:
         """What RocketMQ's documentation makes the guarantees depend on."""
         from chaos_adapters.brokers.rocketmq.caveats import caveats
 
-        return [*caveats(self), *self._driver.caveats(producer, consumer)]
+        return [*caveats(self, stream), *self._driver.caveats(producer, consumer)]
 
     def cache_caveats(self, stream: Topic) -> Sequence[Caveat]:  # noqa: ARG002
         """See spi.TrustsCaches."""

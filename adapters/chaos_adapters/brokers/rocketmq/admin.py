@@ -17,7 +17,7 @@ from chaos_adapters.brokers.rocketmq.routes import Route, address, route, route_
 from chaos_adapters.brokers.rocketmq.topology import CLUSTER, GROUP, is_broker
 
 _EACH_S = 1.0
-_SYSTEM = (
+SYSTEM = (
     "RMQ_SYS_", "rmq_sys_", "SCHEDULE_TOPIC", "TBW102", "SELF_TEST", "OFFSET_MOVED",
     "BenchmarkTest", "TRANS_CHECK", "CID_", "TOOLS_", "FILTERSRV", "__MONITOR", "DefaultHeartBeat",
     "%RETRY%CID_", "%RETRY%TOOLS_",
@@ -242,12 +242,12 @@ def _controlled(clients: Mapping[str, Address]) -> bool:
 
 def _topics(at: Address) -> list[str]:
     table = ask(at, codes.GET_ALL_TOPIC_CONFIG, {}, _EACH_S).json()["topicConfigTable"]
-    return [name for name in table if not name.startswith(_SYSTEM) and name not in _OWN_TOPICS]
+    return [name for name in table if not name.startswith(SYSTEM) and name not in _OWN_TOPICS]
 
 
 def _groups(at: Address) -> list[str]:
     told = ask(at, codes.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, {}, _EACH_S).json()
-    return [name for name in told["subscriptionGroupTable"] if not name.startswith(_SYSTEM)]
+    return [name for name in told["subscriptionGroupTable"] if not name.startswith(SYSTEM)]
 
 
 def fields_of(at: Address, timeout_s: float) -> Mapping[str, str]:

@@ -1,8 +1,10 @@
 """Under which settings RocketMQ does not promise what users want.
 
-Sources: RocketMQ, docs/en/controller/design.md and deploy.md ("allAckInSyncStateSet",
+Sources: RocketMQ 5.3.3, docs/en/controller/design.md and deploy.md ("allAckInSyncStateSet",
 "minInSyncReplicas", "enableElectUncleanMaster", "inSyncReplicas"), docs/cn/best_practice.md
-(SYNC_FLUSH, SYNC_MASTER, SendStatus), docs/cn/concept.md (at least once).
+(SYNC_FLUSH, SYNC_MASTER, SendStatus), docs/cn/concept.md (at least once); classes CommitLog
+(calcNeedAckNums), DefaultMessageStore, CompactionStore and
+AutoSwitchHAClient.
 """
 
 from __future__ import annotations
@@ -13,21 +15,37 @@ from typing import TYPE_CHECKING
 from chaos.spi import Caveat, Settings
 
 if TYPE_CHECKING:
-    from chaos_adapters.brokers.rocketmq import Rocketmq
+    from chaos_adapters.brokers.rocketmq import Rocketmq, Topic
 
 _ASYNC_FLUSH = "flushDiskType=ASYNC_FLUSH"
+_MASTER_ALONE = (
+    "the master alone has what is acknowledged on its disk: a loss of power of all copies, after "
+    "which another one is elected, loses it"
+)
+_KEPT_H = 72
+"""RocketMQ's default of `fileReservedTime`."""
 _IN_MEMORY = "what is acknowledged is in memory first: a loss of power of all copies loses it"
 
 
-def caveats(broker: Rocketmq) -> Sequence[Caveat]:
-    """What of the cluster weakens it, most telling first; clients have their own, by driver."""
-    return [*_loss(broker), *_divergence(broker)]
+def caveats(broker: Rocketmq, stream: Topic) -> Sequence[Caveat]:
+    """What of cluster and topic weakens it, most telling first; clients have theirs, by driver."""
+    both = [*_unsure(broker, stream)]
+    return [
+        *_loss(broker),
+        *(Caveat("loss", setting, why) for setting, why in (*_deleting(broker), *both)),
+        *_divergence(broker),
+        *(Caveat("divergence", setting, why) for setting, why in both),
+    ]
 
 
 def cache_caveats(broker: Rocketmq) -> Sequence[Caveat]:
-    """What may be in memory alone when it counts as acknowledged: one flushed copy is enough."""
+    """What may be in memory alone when it counts as acknowledged. One flushed copy is enough where
+    its broker stays master; controllers elect whoever of the SyncStateSet is back first, and what
+    slaves tell to have is in their memory."""
     if _flushes(broker):
-        return []
+        changes = broker.replication == "controller" and broker.replicas > 1
+        about = ["loss", "divergence"] if changes else []
+        return [Caveat(question, "flushDiskType=SYNC_FLUSH", _MASTER_ALONE) for question in about]
     about = ["divergence"] if any(_copies(broker)) else ["loss", "divergence"]
     return [Caveat(question, _ASYNC_FLUSH, _IN_MEMORY) for question in about]
 
@@ -38,6 +56,14 @@ def _flushes(broker: Rocketmq) -> bool:
 
 def _true(settings: Settings, name: str) -> bool:
     return str(settings.get(name, False)).lower() == "true"
+
+
+def lowers_in_sync(broker: Rocketmq) -> bool:
+    """Whether a fixed master waits for fewer than `inSyncReplicas` while fewer are alive, down to
+    `minInSyncReplicas` (class CommitLog, `calcNeedAckNums`)."""
+    flags = ("enableSlaveActingMaster", "enableAutoInSyncReplicas")
+    set_so = all(_true(broker.settings, name) for name in flags)
+    return set_so and broker.replication == "SYNC_MASTER"
 
 
 def _copies(broker: Rocketmq) -> Iterator[Caveat]:
@@ -53,6 +79,9 @@ def _copies(broker: Rocketmq) -> Iterator[Caveat]:
     elif int(settings.get("inSyncReplicas", 1)) < 2:
         why = "a message counts as copied when the master alone has it"
         yield Caveat("loss", "inSyncReplicas=1", why)
+    elif lowers_in_sync(broker) and int(settings.get("minInSyncReplicas", 1)) < 2:
+        why = "a master without a slave that is alive acknowledges alone"
+        yield Caveat("loss", "enableAutoInSyncReplicas=true, minInSyncReplicas=1", why)
 
 
 def _controlled(settings: Settings) -> Iterator[Caveat]:
@@ -77,6 +106,29 @@ def _loss(broker: Rocketmq) -> Iterator[Caveat]:
     if not _flushes(broker) and any(_copies(broker)):
         # With safe copies only the loss of power of all of them would show it: cache_caveats.
         yield Caveat("loss", _ASYNC_FLUSH, _IN_MEMORY)
+
+
+def _deleting(broker: Rocketmq) -> Iterator[tuple[str, str]]:
+    """Settings, and why files of the commit log go, whether anybody has read them or not."""
+    if (hours := int(broker.settings.get("fileReservedTime", _KEPT_H))) < _KEPT_H:
+        yield f"fileReservedTime={hours}", "files that are that many hours old are deleted"
+    if _true(broker.settings, "cleanFileForciblyEnable"):
+        why = "files of any age are deleted when more than 85 % of the disk are used"
+        yield "cleanFileForciblyEnable=true", why
+
+
+def _unsure(broker: Rocketmq, stream: Topic) -> Iterator[tuple[str, str]]:
+    """Settings, and why what is at a position may be gone, or another message be there."""
+    compacts = str(broker.settings.get("enableCompaction", True)).lower() == "true"
+    if stream.settings.get("cleanup.policy") == "COMPACTION" and compacts:
+        why = "each broker drops all messages of a key but the last, whether they were read or not"
+        yield "cleanup.policy=COMPACTION", why
+    if broker.replication == "controller" and _true(broker.settings, "readUnCommitted"):
+        why = "consumers get what not all of the SyncStateSet have, which a new master may lack"
+        yield "readUnCommitted=true", why
+    if _true(broker.settings, "transientStorePoolEnable"):
+        why = "what is acknowledged is in the process's own memory first, which a kill loses"
+        yield "transientStorePoolEnable=true", why
 
 
 def _divergence(broker: Rocketmq) -> Iterator[Caveat]:

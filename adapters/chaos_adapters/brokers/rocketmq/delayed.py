@@ -17,8 +17,10 @@ from chaos_adapters.brokers.rocketmq.lines import Line
 from chaos_adapters.brokers.rocketmq.remoting import Frame
 
 TOPIC = "SCHEDULE_TOPIC_XXXX"
+LEVELS = "1s 5s 10s 30s"
+"""What `messageDelayLevel` begins with by default."""
 MOST = 4
-"""The highest level that a run can wait for: 1 s, 5 s, 10 s and 30 s (messageDelayLevel)."""
+"""The highest level that a run can wait for, of these."""
 _ASK_EVERY_S = 0.25
 
 

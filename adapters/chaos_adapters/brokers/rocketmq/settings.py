@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
-from chaos.spi import Settings
+from chaos.spi import Caveat, Settings
 from chaos_adapters.brokers.rocketmq import delayed
 
 
@@ -25,7 +25,8 @@ class ProducerSettings:
     waitStoreMsgOK: bool = True  # noqa: N815
     """Whether the broker answers only when the message is as safe as it was told to make it."""
     orderly: bool = False
-    """Whether only one message of each queue is open at a time, so that none overtakes another."""
+    """Whether only one message of each queue is open at a time, so that none overtakes another that
+    was answered in time."""
     delayTimeLevel: int = 0  # noqa: N815
     """Brokers deliver messages 1 s (1), 5 s (2), 10 s (3) or 30 s (4) after they were sent; 0: at
     once. The run waits for them in the end."""
@@ -50,15 +51,19 @@ class ConsumerSettings:
     maxReconsumeTimes: int = 16  # noqa: N815
     """How often a message that was handed back comes again before it is dead-lettered."""
     delayLevelWhenNextConsume: int = 0  # noqa: N815
-    """After how long it comes again: 1 is 1 s, 2 is 5 s, 3 is 10 s, ...; 0: longer each time, from
-    10 s on."""
+    """After how long it comes again: 1 is 1 s, 2 is 5 s, 3 is 10 s, ..., 18 is 2 h; 0: longer each
+    time, from 10 s on."""
     consumeFromWhere: str = "first"  # noqa: N815
     """Where a group without a position begins: `first` or `last`."""
 
 
+IN_TRANSACTIONS = "load.producers.transactions"
+"""The name, which no setting has, by which a driver's caveats are told that there are some."""
 _MAY_BE_ZERO = (
     "retryTimesWhenSendFailed", "maxReconsumeTimes", "delayLevelWhenNextConsume", "delayTimeLevel",
 )  # fmt: skip
+_MOST_DELAY = 18
+"""The levels of delay that brokers have by default; a higher one is the highest to them."""
 _KINDS = {"int": int, "bool": bool, "str": str}
 
 
@@ -86,6 +91,19 @@ def problems(
     level = producer.get("delayTimeLevel", 0)
     if type(level) is int and level > delayed.MOST:
         yield "load.producers.settings.delayTimeLevel", f"{level} is too much: 1 to {delayed.MOST}"
+    level = consumer.get("delayLevelWhenNextConsume", 0)
+    if type(level) is int and level > _MOST_DELAY:
+        path = "load.consumers.settings.delayLevelWhenNextConsume"
+        yield path, f"{level} is too much: 1 to {_MOST_DELAY}"
     where = consumer.get("consumeFromWhere", "first")
     if where not in ("first", "last"):
         yield "load.consumers.settings.consumeFromWhere", f"{where!r} should be first or last"
+
+
+def overtaken(producer: Settings, default_ms: int) -> Caveat:
+    """Why even one message of a queue after the other may be stored in another order: the next one
+    is sent when an answer is overdue, and the one before may still lie with the broker, or in a
+    link that is cut."""
+    after_ms = producer.get("sendMsgTimeout", default_ms)
+    why = "a message without an answer in time may be stored behind those that were sent after it"
+    return Caveat("ordering", f"sendMsgTimeout={after_ms}", why)

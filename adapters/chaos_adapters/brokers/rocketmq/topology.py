@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chaos.spi import JAVA_OPTIONS, Java, Launch, Member, Place, Port, Settings
+from chaos_adapters.brokers.properties import property_text
 from chaos_adapters.brokers.rocketmq import codes, versions
 from chaos_adapters.brokers.rocketmq.remoting import request
 
@@ -51,9 +52,11 @@ _SMALL: Settings = {
     # of any length (those by level stay), and pop consumers.
     "timerWheelEnable": False,
     "reviveQueueNum": 1,
-    # Files that are old are deleted above this use of the disk, consumed or not (default 75): a
-    # developer's machine may be there already.
+    # Above a use of the disk of 75 % old files are deleted, above 85 % those of any age, consumed
+    # or not (class DefaultMessageStore): a developer's machine may be there already. With a full
+    # disk a broker refuses messages all the same.
     "diskMaxUsedSpaceRatio": 95,
+    "cleanFileForciblyEnable": False,
     # Each replica can be asked what it holds; a broker that lags still says so.
     "slaveReadEnable": True,
     # Streams are made by us, so that a typo is an error.
@@ -211,15 +214,6 @@ def _role(place: Place, topology: Topology) -> Mapping[str, object]:
         }
     number = int(place.member.name.rpartition("-")[2])
     return {"brokerId": number - 1, "brokerRole": topology.form if number == 1 else "SLAVE"}
-
-
-def property_text(values: Mapping[str, object]) -> str:
-    """As a Java properties file."""
-    return "".join(f"{key}={_text(value)}\n" for key, value in values.items())
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def launch(

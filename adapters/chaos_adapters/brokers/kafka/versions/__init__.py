@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from chaos_adapters.brokers.properties import listed
+
 _HERE = Path(__file__).parent
 _FORM = re.compile(r"4\.[0-9]+\.[0-9]+")
 
@@ -40,14 +42,8 @@ def problem(version: str) -> str:
 @cache
 def known_settings(version: str) -> Mapping[str, frozenset[str]]:
     """The settings by whom they belong to, "broker" and "topic"; empty: not known here."""
-    path = _HERE / f"kafka-{version}.settings"
-    if not path.is_file():
-        return {}
-    lines = [line.split() for line in path.read_text().splitlines()]
-    return {
-        owner: frozenset(name for whose, name in lines if whose == owner)
-        for owner in ("broker", "topic")
-    }
+    found = listed(_HERE / f"kafka-{version}.settings")
+    return {owner: frozenset(names) for owner, names in found.items()}
 
 
 @cache

@@ -54,9 +54,14 @@ def _caveats(producer: Settings, consumer: Settings) -> Iterator[Caveat]:
     if retries := int(producer.get("retryTimesWhenSendFailed", 0)):
         why = "a message that is sent again after a lost answer is stored twice"
         yield Caveat("duplication", f"retryTimesWhenSendFailed={retries}", why)
+    if producer.get(client_settings.IN_TRANSACTIONS):
+        why = "a half message that its producer ends while a broker asks about it is stored by both"
+        yield Caveat("duplication", "transactions", why)
     if str(producer.get("orderly", False)).lower() != "true":
         why = "several messages of a queue are open at once: one that is refused is overtaken"
         yield Caveat("ordering", "orderly=false", why)
+    else:
+        yield client_settings.overtaken(producer, ProducerSettings.sendMsgTimeout)
     if level := int(producer.get("delayTimeLevel", 0)):
         why = "a new master delivers again what came due in the 10 s before the old one was gone"
         yield Caveat("duplication", f"delayTimeLevel={level}", why)

@@ -58,5 +58,7 @@ def _caveats(producer: Settings, consumer: Settings) -> Iterator[Caveat]:
     yield Caveat("duplication", "client=native", why)
     if not producer.get("orderly"):
         yield Caveat("ordering", "orderly=false", "several threads send at once")
+    else:
+        yield client_settings.overtaken(producer, ProducerSettings.sendMsgTimeout)
     if not consumer.get("orderly"):
         yield Caveat("ordering", "orderly=false", "several threads receive at once")

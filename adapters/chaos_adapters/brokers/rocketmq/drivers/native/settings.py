@@ -15,7 +15,7 @@ class ProducerSettings:
     """How many sends are under way at once, as one waits for its answer in its thread."""
     orderly: bool = False
     """Whether only one message is under way at a time, in one thread, so that none overtakes
-    another."""
+    another that was answered in time."""
 
 
 @dataclass(frozen=True)
