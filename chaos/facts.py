@@ -195,6 +195,7 @@ def _view(event: Json) -> View:
             int(number): {leader: tuple(nodes) for leader, nodes in camps.items()}
             for number, camps in (event.get("rivals") or {}).items()
         },
+        elected={int(number): node for number, node in (event.get("elected") or {}).items()},
     )  # fmt: skip
 
 

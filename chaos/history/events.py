@@ -14,8 +14,8 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
     fault        id, fault, nodes, what: planned | attempt | injected | effect | unproved | heal |
                  gone | failed | skipped; figures, why
     view         controller, alive, leaders, replicas, in_sync, dissenting (nodes that go on telling
-                 older leaders): whenever one of them changed; since_ns: the start of the last look
-                 that said otherwise
+                 older leaders), elected (by partition, where others tell it to clients): whenever
+                 one of them changed; since_ns: the start of the last look that said otherwise
     group        state, members, lag by partition: the consumers' group as the cluster sees it
     settings     in_force: by whom they belong to, as read back from the cluster
     node         node, what: consequence (it ended by itself) | restarted

@@ -15,7 +15,8 @@ class View:
     `alive` are the nodes that the cluster counts as alive; `dissenting` those that go on telling
     other, older leaders than the rest, as one does that is cut off. `alarms` are by node, such as
     "disk"; `apart` is by node from whom it says that it was parted; `rivals` is by partition the
-    leaders that are named at once, each with the nodes that name it.
+    leaders that are named at once, each with the nodes that name it. `elected` is by partition who
+    was chosen to lead, where others than those who choose tell it to clients.
     """
 
     controller: str | None = None
@@ -27,6 +28,7 @@ class View:
     alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rivals: Mapping[int, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    elected: Mapping[int, str] = field(default_factory=dict)
 
 
 class Observer(Protocol):

@@ -116,13 +116,43 @@ def test_a_look(looking: RocketmqObserver) -> None:
         "namesrv-1", "namesrv-2", "namesrv-3", "rocketmq-1", "rocketmq-2", "rocketmq-3",
     )  # fmt: skip
     assert view.dissenting == ()
+    assert view.elected == dict.fromkeys((0, 1), "rocketmq-3")
+
+
+def test_what_controllers_know_before_name_servers_do(
+    looking: RocketmqObserver, servers: list[NameServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a broker is dead, in sync or not, and who was elected: clients go by the route all the
+    same. When no controller says so any more, it counts no more."""
+    seen(looking)
+    servers[1].state = {
+        **state(ONE, 5, (ONE,), (TWO, THREE)),
+        "notInSyncReplicas": [
+            {"brokerAddress": TWO, "alive": True}, {"brokerAddress": THREE, "alive": False},
+        ],
+    }  # fmt: skip
+    wait_until(lambda: looking.observe(5).elected.get(0) == "rocketmq-1", "the election", 10)
+    view = seen(looking)
+    assert view.leaders == {0: "rocketmq-3", 1: "rocketmq-3"}
+    assert {"rocketmq-1", "rocketmq-2"} < set(view.alive)
+    assert "rocketmq-3" not in view.alive
+    servers[1].state = {
+        **state(ONE, 6, (ONE,)),
+        "inSyncReplicas": [{"brokerAddress": ONE, "alive": False}],
+    }
+    wait_until(lambda: "rocketmq-1" not in looking.observe(5).alive, "another death", 10)
+    monkeypatch.setattr(observer, "_SILENT_S", 0.05)
+    for server in servers:
+        server.leads = False
+    wait_until(lambda: looking.observe(5).elected == {}, "nobody's word", 10)
+    assert set(BROKERS) < set(looking.observe(5).alive)
 
 
 def test_without_controllers_nobody_says_who_is_in_sync(servers: list[NameServer]) -> None:
     """Nor is there a controller."""
     looking = observer_of(servers, controlled=False)
     view = seen(looking, in_sync=False)
-    assert (view.controller, view.in_sync) == (None, {})
+    assert (view.controller, view.in_sync, view.elected) == (None, {}, {})
     assert view.leaders[0] == "rocketmq-3"
     looking.close()
 

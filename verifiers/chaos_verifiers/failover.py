@@ -35,9 +35,10 @@ class Failover:
     served nobody. Deliveries of a partition may move from one consumer to another, so there `all`
     counts.
 
-    Each fault is told in stages: suspected by the cluster, new leader chosen, first acknowledged,
-    first delivered, in-sync set whole; for the partition as a whole (`all`) and for each client
-    that was interrupted. A change counts for every fault that is on then, on a node that holds the
+    Each fault is told in stages: suspected by the cluster, new leader elected (where others than
+    those who elect tell it to clients), new leader chosen, first acknowledged, first delivered,
+    in-sync set whole; for the partition as a whole (`all`) and for each client that was
+    interrupted. A change counts for every fault that is on then, on a node that holds the
     partition, until another one begins after its end. Figures `until ...` count from the start of
     the fault, without the time in which no majority was in service: faults on so many nodes, and no
     controller named.

@@ -1,7 +1,10 @@
 """The stages of a failover: where the seconds between a fault and full service went.
 
-    fault -> suspected by the cluster -> new leader chosen -> first acknowledged -> first delivered
-          -> in-sync set whole
+    fault -> suspected by the cluster -> new leader elected -> new leader chosen
+          -> first acknowledged -> first delivered -> in-sync set whole
+
+A leader is elected before it is chosen where others than those who elect tell it to clients, such
+as the name servers of RocketMQ: chosen is who clients are sent to.
 
 What the cluster did is told by sightings, with the time between two looks as the uncertainty; what
 clients saw is told by their interruptions, exactly. A stage that did not happen has no row: a
@@ -18,11 +21,12 @@ from chaos.spi import Facts, FaultSpan, Sighting, Stage, View
 from chaos_verifiers.interruptions import ACKED, ALL, DELIVERED, Interruption
 
 SUSPECTED = "suspected by the cluster"
+ELECTED = "new leader elected"
 LEADER = "new leader chosen"
 FIRST_ACKED = "first acknowledged"
 FIRST_DELIVERED = "first delivered"
 IN_SYNC = "in-sync set whole"
-NAMES = (SUSPECTED, LEADER, FIRST_ACKED, FIRST_DELIVERED, IN_SYNC)
+NAMES = (SUSPECTED, ELECTED, LEADER, FIRST_ACKED, FIRST_DELIVERED, IN_SYNC)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def _of_partition(
 ) -> Iterator[Stage]:
     mine = [g for g in interruptions if (g.fault, g.partition) == (fault.name, partition)]
     cluster = _cluster(facts, fault, partition)
-    chosen = [done for done in cluster if done.name in (SUSPECTED, LEADER)]
+    chosen = [done for done in cluster if done.name in (SUSPECTED, ELECTED, LEADER)]
     served = [_served(gap, facts) for gap in mine if gap.client == ALL]
     yield from _chain(fault, partition, ALL, [*cluster, *served])
     for gap in sorted(mine, key=lambda gap: (gap.what, gap.client)):
@@ -108,13 +112,23 @@ def _cluster(facts: Facts, fault: FaultSpan, partition: int) -> list[Milestone]:
     if not before or not _concerns(fault, before.view, partition):
         return []
     suspected = _suspected(fault, partition, before.view, later)
+    elected = _elected(partition, before.view, later)
     leader = _new_leader(fault, partition, before.view, later)
-    if leader and suspected and suspected.time_ns == leader.time_ns:
-        leader, suspected = replace(leader, merged=(SUSPECTED,)), None
-    elif leader and not any(s.view.alive for s in facts.sightings):
-        leader = replace(leader, merged=(SUSPECTED,))
-    found = (suspected, leader, _whole(partition, later))
-    return [milestone for milestone in found if milestone]
+    found = _merged([done for done in (suspected, elected, leader) if done])
+    if found and not any(s.view.alive for s in facts.sightings):
+        found[0] = replace(found[0], merged=(SUSPECTED, *found[0].merged))
+    whole = _whole(partition, later)
+    return [*found, whole] if whole else found
+
+
+def _merged(found: Sequence[Milestone]) -> list[Milestone]:
+    """Of those with one time the last, which has the others inside."""
+    at: dict[int | None, list[Milestone]] = {}
+    for each in found:
+        at.setdefault(each.time_ns, []).append(each)
+    return [
+        replace(same[-1], merged=tuple(each.name for each in same[:-1])) for same in at.values()
+    ]
 
 
 def _window(
@@ -147,6 +161,14 @@ def _suspected(
     """The first of the fault's nodes that hold the partition counts as dead."""
     watched = set(fault.nodes) & set(before.alive) & set(before.replicas.get(partition, ()))
     return _first(SUSPECTED, later, lambda view: bool(view.alive and watched - set(view.alive)))
+
+
+def _elected(partition: int, before: View, later: Sequence[Sighting]) -> Milestone | None:
+    """Nobody, where nobody tells it."""
+    old = before.elected.get(partition)
+    if old is None:
+        return None
+    return _first(ELECTED, later, lambda view: view.elected.get(partition) not in (None, old))
 
 
 def _new_leader(

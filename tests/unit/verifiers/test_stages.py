@@ -15,6 +15,7 @@ from chaos.spi import Json, Stage, Verdict
 from chaos_verifiers.failover import Failover
 from chaos_verifiers.interruptions import ACKED, ALL, DELIVERED, Interruption
 from chaos_verifiers.stages import (
+    ELECTED,
     FIRST_ACKED,
     FIRST_DELIVERED,
     IN_SYNC,
@@ -112,6 +113,47 @@ def test_suspicion_that_is_seen_first_is_a_stage_of_its_own() -> None:
     found = stages(views)
     assert told(found)[:2] == [(ALL, SUSPECTED, 5.0, 13.0, 20.0), (ALL, LEADER, 13.0, 14.0, 20.0)]
     assert not found[1].merged
+
+
+def elects(event: Json, elected: str) -> Json:
+    """The same look at a cluster that tells who was elected."""
+    return {**event, "elected": {"0": elected}}
+
+
+def test_an_election_that_clients_are_told_of_later_is_a_stage_of_its_own() -> None:
+    """Whatever comes in one look with something later lies in that; nobody's election is made up
+    where only some looks tell of one."""
+    first = elects(look(0.5), "kafka-1")
+    noticed = elects(look(13.0, dead=["kafka-1"]), "kafka-1")
+    elected = elects(look(13.5, dead=["kafka-1"]), "kafka-2")
+    chosen = elects(look(14.0, "kafka-2", dead=["kafka-1"]), "kafka-2")
+
+    def rows(*views: Json) -> list[tuple[Any, ...]]:
+        return [(stage.name, _s(stage.ended_ns), stage.merged) for stage in stages(views)]
+
+    assert rows(first, noticed, elected, chosen) == [
+        (SUSPECTED, 13.0, ()), (ELECTED, 13.5, ()), (LEADER, 14.0, ()),
+    ]  # fmt: skip
+    assert rows(first, elected, chosen) == [(ELECTED, 13.5, (SUSPECTED,)), (LEADER, 14.0, ())]
+    assert rows(first, noticed, chosen) == [(SUSPECTED, 13.0, ()), (LEADER, 14.0, (ELECTED,))]
+    assert rows(first, chosen) == [(LEADER, 14.0, (SUSPECTED, ELECTED))]
+    assert rows(look(0.5), elected, chosen) == [(SUSPECTED, 13.5, ()), (LEADER, 14.0, ())]
+
+
+def test_a_client_waits_from_the_choice_on_not_from_the_election() -> None:
+    """It goes by what it is told, and so does a threshold; the worst election has a figure of its
+    own where there is any."""
+    views = [
+        elects(look(0.5), "kafka-1"), elects(look(13.5), "kafka-2"),
+        elects(look(14.0, "kafka-2"), "kafka-2"),
+    ]  # fmt: skip
+    gaps = [gap(4.9, 14.5), gap(4.9, 14.5, client="producer-0")]
+    assert told(stages(views, gaps))[-1] == ("producer-0", FIRST_ACKED, 14.0, 14.5, 0.0)
+    found = answer(Failover(leader=8.7), run(views))
+    assert figure(found, f"until {ELECTED}") == pytest.approx(8.5)
+    assert figure(found, f"until {LEADER}") == pytest.approx(9.0)
+    assert found.verdict is Verdict.FAIL
+    assert figure(answer(Failover(), run(KILLED)), f"until {ELECTED}") is None
 
 
 def test_what_a_broker_does_not_expose_is_merged() -> None:
@@ -219,7 +261,7 @@ def test_the_stages_of_a_partition_follow_on_each_other(
         look(whole / 10, "kafka-2"),
     ]
     found = stages(views, [gap(4.9, acked / 10), gap(4.9, delivered / 10, DELIVERED)])
-    assert {stage.name for stage in found} == set(NAMES) - {SUSPECTED}
+    assert {stage.name for stage in found} == set(NAMES) - {SUSPECTED, ELECTED}
     assert found[0].started_ns == at(5.0)
     assert found[-1].ended_ns == at(whole / 10)
     for one, following in itertools.pairwise(found):

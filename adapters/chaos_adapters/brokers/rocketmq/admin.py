@@ -52,12 +52,14 @@ def group_members(server: Address, timeout_s: float) -> Route:
 
 @dataclass(frozen=True)
 class SyncState:
-    """What the controllers say of the group: addresses, and the epochs of master and set."""
+    """What the controllers say of the group: addresses, also of those that they count as dead, and
+    the epochs of master and set."""
 
     master: str = ""
     in_sync: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     epoch: tuple[int, int] = (-1, -1)
+    dead: tuple[str, ...] = ()
 
 
 def sync_state(about: Any) -> SyncState:  # noqa: ANN401 - whatever the controller says
@@ -65,11 +67,22 @@ def sync_state(about: Any) -> SyncState:  # noqa: ANN401 - whatever the controll
     told = (about.get("replicasInfoTable") or {}).get(GROUP)
     if not told:
         return SyncState()
+    both = {name: told.get(name) or () for name in ("inSyncReplicas", "notInSyncReplicas")}
+    inside, outside = (
+        tuple(each["brokerAddress"] for each in replicas) for replicas in both.values()
+    )
+    dead = (
+        each["brokerAddress"]
+        for replicas in both.values()
+        for each in replicas
+        if each.get("alive") is False
+    )
     return SyncState(
         told.get("masterAddress") or "",
-        tuple(each["brokerAddress"] for each in told.get("inSyncReplicas") or ()),
-        tuple(each["brokerAddress"] for each in told.get("notInSyncReplicas") or ()),
+        inside,
+        outside,
         (told.get("masterEpoch", -1), told.get("syncStateSetEpoch", -1)),
+        tuple(dead),
     )
 
 

@@ -38,7 +38,8 @@ class RocketmqObserver:
 
     Clients go by the route, so the leader in a view is the master that most name servers tell, and
     where they are divided, the one that the controllers elected. The SyncStateSet is what the
-    active controller says, which is whom most controllers name: one that was cut off names itself.
+    active controller says, which is whom most controllers name: one that was cut off names itself;
+    so is who was elected, and a broker that it counts as dead is not alive, whoever tells it still.
     Where there are no controllers, nobody tells which slaves are in sync.
     """
 
@@ -179,14 +180,18 @@ class RocketmqObserver:
         known = tuple(sorted(brokers(self._clients)))
         fresh = now <= self._state_at + _SILENT_S
         in_sync = by_name(self._clients, state.in_sync) if fresh else ()
+        elected = self._names.get(state.master) if fresh else None
+        dead = by_name(self._clients, state.dead) if fresh else ()
+        serving = by_name(self._clients, [*told.brokers.values()])
         heard = [name for name, at in self._heard.items() if now <= at + _ALIVE_S]
         return View(
             controller=self._controller(now),
             leaders=dict.fromkeys(queues, master),
             replicas=dict.fromkeys(queues, known),
             in_sync=dict.fromkeys(queues, in_sync) if in_sync else {},
-            alive=tuple(sorted({*by_name(self._clients, [*told.brokers.values()]), *heard})),
+            alive=tuple(sorted({*serving, *heard} - {*dead})),
             dissenting=self._dissenting(told, now),
+            elected=dict.fromkeys(queues, elected) if elected else {},
         )
 
     def _controller(self, now: float) -> str | None:
