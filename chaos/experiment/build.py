@@ -91,6 +91,12 @@ class Experiment:
         """Build it again from `resolved`; `name` is where that was read from. Raises UsageError."""
         return _build(Document(name, resolved))
 
+    @classmethod
+    def recorded(cls, resolved: Json) -> Experiment:
+        """Of a run that has been: what this version would refuse to run again can still be judged.
+        Raises UsageError for what it cannot read."""
+        return _build(Document("experiment", resolved), to_run=False)
+
     def caveats(self) -> Sequence[Caveat]:
         """Why its settings do not promise what users want: the system's, then the clients'. What
         is not promised to survive a loss of memories, or the end of a consumer, counts where a
@@ -130,13 +136,14 @@ def load_experiment(path: FilePath, overrides: Sequence[str] = ()) -> Experiment
     return replace(_build(Document(document.name, written.resolved)), source=document)
 
 
-def _build(document: Document) -> Experiment:
+def _build(document: Document, to_run: bool = True) -> Experiment:
     builder = _Builder(document)
     experiment = None if document.data is None else builder.build(document.data)
     # What could not even be read is told once, not again as a value of the wrong type.
     unread = {flaw.path for flaw in document.flaws if not flaw.at_key}
+    flaws = [*builder.flaws, *(builder.refusals if to_run else ())]
     problems = document.problems(
-        [*document.flaws, *(flaw for flaw in builder.flaws if flaw.path not in unread)]
+        [*document.flaws, *(flaw for flaw in flaws if flaw.path not in unread)]
     )
     if experiment is None or problems:
         raise UsageError(problems)
@@ -153,6 +160,8 @@ class _Builder:
         self.document = document
         self.data: Json = {}
         self.flaws: list[Flaw] = []
+        self.refusals: list[Flaw] = []
+        """What could be built, but makes no sense to run."""
 
     def build(self, data: Json) -> Experiment | None:
         """The experiment, unless a part of it could not be built at all."""
@@ -164,15 +173,15 @@ class _Builder:
         load, phases = self._load(), self._record(Phases, ("phases",))
         steps = self._steps(Scene(broker_type, broker, stream, load), phases)
         verifiers = self._verifiers()
-        self.flaws += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
-        self.flaws += client_flaws(broker, load)
-        self.flaws += use_flaws(broker, stream, load)
-        self.flaws += hand_back_flaws(broker, stream, load)
-        self.flaws += transaction_flaws(broker, load)
-        self.flaws += forgetting_flaws(broker, stream, verifiers)
+        self.refusals += stream_flaws(self._mapping(("stream",), told=True), broker, stream)
+        self.refusals += client_flaws(broker, load)
+        self.refusals += use_flaws(broker, stream, load)
+        self.refusals += hand_back_flaws(broker, stream, load)
+        self.refusals += transaction_flaws(broker, load)
+        self.refusals += forgetting_flaws(broker, stream, verifiers)
         if machine is not None:
-            self.flaws += disk_flaws(dict(enumerate(steps)), machine.disk)
-            self.flaws += clock_flaws(dict(enumerate(steps)), machine.clock == "own")
+            self.refusals += disk_flaws(dict(enumerate(steps)), machine.disk)
+            self.refusals += clock_flaws(dict(enumerate(steps)), machine.clock == "own")
         if head is None or broker is None or machine is None:
             return None
         if stream is None or load is None or phases is None:

@@ -53,4 +53,4 @@ def read_experiment(directory: Path) -> Experiment:
         resolved = json.loads((directory / "experiment.json").read_text())
     except (OSError, ValueError) as error:
         raise HistoryError(f"{directory}: not a run: {error}") from error
-    return Experiment.from_resolved(resolved)
+    return Experiment.recorded(resolved)

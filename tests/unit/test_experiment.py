@@ -440,6 +440,18 @@ def test_a_resolved_experiment_with_an_error_names_its_file() -> None:
         Experiment.from_resolved(resolved, "run/experiment.json")
 
 
+def test_a_run_that_has_been_is_judged_though_it_would_be_refused_today() -> None:
+    """A version that refuses more must not take records away; what it cannot read, it says."""
+    resolved: dict[str, Any] = load(GOOD).resolved
+    stream = {**resolved["stream"], "settings": {"min.insync.replicas": 5}}
+    refused = {**resolved, "stream": stream}
+    with pytest.raises(UsageError, match="is more than there are replicas"):
+        Experiment.from_resolved(refused)
+    assert Experiment.recorded(refused).resolved == refused
+    with pytest.raises(UsageError, match="seed: should be a whole number"):
+        Experiment.recorded({**refused, "seed": "x"})
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_stands_in_a_file_it_is_read_or_refused(data: st.DataObject) -> None:
