@@ -32,7 +32,7 @@ class ClientZombie:
 
     def replaces_consumers(self) -> bool:
         """See spi.ReplacesConsumers."""
-        return not self.target.strip().startswith("producer")
+        return clients.may_hit_consumers(self.target)
 
     def plan(self, rig: Rig, random: Random) -> Injection:  # noqa: ARG002
         """Only a running client can become a zombie."""

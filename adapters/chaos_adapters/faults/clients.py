@@ -50,6 +50,11 @@ def targets(cluster: Cluster, injection: Injection) -> Sequence[Client]:
     return [cluster.load[name] for name in injection.nodes]
 
 
+def may_hit_consumers(target: str) -> bool:
+    """As far as its words tell, before there are clients."""
+    return not target.strip().startswith("producer")
+
+
 def share(clients: Sequence[Client], state: NodeState) -> Effect:
     """The effect that is there for the clients in this state."""
     states = {client.name: client.state() for client in clients}

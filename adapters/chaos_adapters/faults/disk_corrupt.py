@@ -23,7 +23,7 @@ from chaos.spi import (
     Volume,
 )
 from chaos_adapters.faults.disks import disks_of
-from chaos_adapters.faults.process import all_are, managed, nodes_of, running, stop
+from chaos_adapters.faults.process import all_are, managed, nodes_of, running, start, stop
 
 _DONE = "corrupted"
 
@@ -116,7 +116,7 @@ class Corrupt:
         try:
             attempt_all(lambda disk: disk.clear(), disks_of(cluster, injection.nodes).values())
         finally:
-            attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+            start(cluster, injection)
 
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Any process that does not run."""

@@ -19,7 +19,7 @@ from chaos.spi import (
     Runtime,
     Target,
 )
-from chaos_adapters.faults.process import nodes_of, running
+from chaos_adapters.faults.process import nodes_of, running, start
 
 _KILLED = "killed"
 
@@ -88,7 +88,7 @@ class Exhaust:
         try:
             attempt_all(memory.lift, injection.nodes)
         finally:
-            attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+            start(cluster, injection)
 
 
 def memory_of(cluster: Cluster) -> Memory:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import FaultError, attempt_all
+from chaos.errors import FaultError
 from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Target
 from chaos_adapters.faults.links import (
     around,
@@ -18,7 +18,7 @@ from chaos_adapters.faults.links import (
     packets_of,
     restore,
 )
-from chaos_adapters.faults.process import nodes_of, running
+from chaos_adapters.faults.process import nodes_of, running, start
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,6 @@ class Crash:
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start it, and give its network back."""
         try:
-            attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+            start(cluster, injection)
         finally:
             restore(cluster, injection, "drop")

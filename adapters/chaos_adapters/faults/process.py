@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from chaos.errors import DeadlineExceeded, FaultError
+from chaos.errors import DeadlineExceeded, FaultError, attempt_all
 from chaos.spi import Cluster, Effect, Injection, Managed, Node, NodeState, Presence, Rig
 from chaos.timing import wait_until
 
@@ -39,6 +39,11 @@ def managed(cluster: Cluster) -> Managed:
     if not isinstance(cluster, Managed):
         raise FaultError("nobody knows the broker of this cluster")
     return cluster
+
+
+def start(cluster: Cluster, injection: Injection) -> None:
+    """Start whatever is dead of the nodes that a fault acted on, or about to be."""
+    attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
 
 
 def stop(cluster: Managed, nodes: tuple[str, ...], within_s: float) -> None:

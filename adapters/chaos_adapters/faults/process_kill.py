@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import attempt_all
 from chaos.spi import Cluster, Effect, Injection, NodeState, Rig, Target
-from chaos_adapters.faults.process import all_are, nodes_of, running
+from chaos_adapters.faults.process import all_are, nodes_of, running, start
 
 
 @dataclass(frozen=True)
@@ -40,4 +39,4 @@ class Kill:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead."""
-        attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+        start(cluster, injection)

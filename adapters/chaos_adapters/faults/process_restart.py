@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Literal
 
-from chaos.errors import ClusterError, FaultError, attempt_all
+from chaos.errors import ClusterError, FaultError
 from chaos.spi import (
     Cluster,
     Duration,
@@ -24,8 +24,8 @@ from chaos_adapters.faults.process import (
     all_are,
     await_nothing,
     managed,
-    nodes_of,
     running,
+    start,
     stop,
 )
 
@@ -121,7 +121,7 @@ class Restart:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead or about to be."""
-        attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+        start(cluster, injection)
 
     def residue(self, cluster: Cluster, injection: Injection) -> Effect:
         """Any process that does not run."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import ClassVar
 
-from chaos.errors import attempt_all
 from chaos.spi import (
     Cluster,
     Duration,
@@ -19,7 +18,7 @@ from chaos.spi import (
     Target,
     TellsItsEnd,
 )
-from chaos_adapters.faults.process import all_are, managed, nodes_of, running, stop
+from chaos_adapters.faults.process import all_are, managed, nodes_of, running, start, stop
 
 _LAST_LINES = 500
 
@@ -70,4 +69,4 @@ class Stop:
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
         """Start whatever is dead or about to be."""
-        attempt_all(lambda node: node.start(), nodes_of(cluster, injection))
+        start(cluster, injection)

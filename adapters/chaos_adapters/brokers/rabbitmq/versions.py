@@ -26,8 +26,8 @@ def version_problem(version: str) -> str:
 
 def numbers_of(version: str) -> tuple[int, int]:
     """The first two, of which most of what is promised depends on the first one: 3 or 4."""
-    first, second, *_ = version.removesuffix("-management").split(".")
-    return int(first), int(second)
+    first, second, *_ = _numbers(version)
+    return first, second
 
 
 def mismatch(said: str, running: str) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from chaos.errors import ClusterError
 from chaos.spi import Address, Settings
@@ -16,6 +16,7 @@ from chaos_adapters.brokers.rocketmq.lines import ask
 from chaos_adapters.brokers.rocketmq.routes import Route, address, route, route_fields
 from chaos_adapters.brokers.rocketmq.topology import CLUSTER, GROUP, is_broker
 
+T = TypeVar("T")
 _EACH_S = 1.0
 SYSTEM = (
     "RMQ_SYS_", "rmq_sys_", "SCHEDULE_TOPIC", "TBW102", "SELF_TEST", "OFFSET_MOVED",
@@ -161,6 +162,11 @@ def read_sync_state(controller: Address, timeout_s: float) -> SyncState:
     return sync_state(told.json())
 
 
+def majority(said: Sequence[T], voters: int) -> T | None:
+    """What more than half of so many voters say; None: nothing, or nothing that is something."""
+    return next((each for each in said if each and 2 * said.count(each) > voters), None)
+
+
 def find_master(clients: Mapping[str, Address], timeout_s: float) -> Address:
     """Who is master, as most of the name servers that answer say. Raises ClusterError."""
     problem, said = "no name server knows a master", list[Address | None]()
@@ -169,9 +175,8 @@ def find_master(clients: Mapping[str, Address], timeout_s: float) -> Address:
             said.append(group_members(server, timeout_s).master)
         except ClusterError as error:
             problem = str(error)
-    for found in said:
-        if found and 2 * said.count(found) > len(said):
-            return found
+    if found := majority(said, len(said)):
+        return found
     raise ClusterError("the name servers tell different masters" if any(said) else problem)
 
 
@@ -193,9 +198,8 @@ def _active(listed: Mapping[str, Address], timeout_s: float) -> Address:
         with suppress(ClusterError):
             told = ask(at, codes.CONTROLLER_GET_METADATA_INFO, {}, timeout_s)
             said.append(told.fields.get("controllerLeaderAddress", ""))
-    for found in said:
-        if found and 2 * said.count(found) > len(said):
-            return address(found)
+    if found := majority(said, len(said)):
+        return address(found)
     raise ClusterError("the controllers do not agree on who is active")
 
 

@@ -3,8 +3,7 @@
 Sources: RocketMQ 5.3.3, docs/en/controller/design.md and deploy.md ("allAckInSyncStateSet",
 "minInSyncReplicas", "enableElectUncleanMaster", "inSyncReplicas"), docs/cn/best_practice.md
 (SYNC_FLUSH, SYNC_MASTER, SendStatus), docs/cn/concept.md (at least once); classes CommitLog
-(calcNeedAckNums), DefaultMessageStore, CompactionStore and
-AutoSwitchHAClient.
+(calcNeedAckNums), DefaultMessageStore, CompactionStore and AutoSwitchHAClient.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ def _flushes(broker: Rocketmq) -> bool:
     return str(broker.settings.get("flushDiskType", "ASYNC_FLUSH")) == "SYNC_FLUSH"
 
 
-def _true(settings: Settings, name: str) -> bool:
-    return str(settings.get(name, False)).lower() == "true"
+def _true(settings: Settings, name: str, default: bool = False) -> bool:
+    return str(settings.get(name, default)).lower() == "true"
 
 
 def lowers_in_sync(broker: Rocketmq) -> bool:
@@ -119,7 +118,7 @@ def _deleting(broker: Rocketmq) -> Iterator[tuple[str, str]]:
 
 def _unsure(broker: Rocketmq, stream: Topic) -> Iterator[tuple[str, str]]:
     """Settings, and why what is at a position may be gone, or another message be there."""
-    compacts = str(broker.settings.get("enableCompaction", True)).lower() == "true"
+    compacts = _true(broker.settings, "enableCompaction", default=True)
     if stream.settings.get("cleanup.policy") == "COMPACTION" and compacts:
         why = "each broker drops all messages of a key but the last, whether they were read or not"
         yield "cleanup.policy=COMPACTION", why

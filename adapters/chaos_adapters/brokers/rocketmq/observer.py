@@ -14,6 +14,7 @@ from chaos_adapters.brokers.rocketmq.admin import (
     brokers,
     by_name,
     controllers,
+    majority,
     names,
     sync_state,
 )
@@ -157,7 +158,7 @@ class RocketmqObserver:
     def _active(self, now: float) -> str:
         """Whom more than half of all controllers have named lately."""
         said = [active for active, at in self._named.values() if now <= at + _SILENT_S]
-        return next((a for a in said if 2 * said.count(a) > len(self._controllers)), "")
+        return majority(said, len(self._controllers)) or ""
 
     def _told(self) -> Route:
         """What most name servers say, first of who is master, as brokers register with one name

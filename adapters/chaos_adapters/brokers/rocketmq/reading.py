@@ -14,7 +14,7 @@ from zlib import crc32
 
 from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries, Held, PartitionEnd
-from chaos.timing import now_ns
+from chaos.timing import now_ns, wait_until
 from chaos_adapters.brokers.rocketmq import codes
 from chaos_adapters.brokers.rocketmq.admin import agreed_master, brokers
 from chaos_adapters.brokers.rocketmq.lines import Line, ask, wait
@@ -81,13 +81,13 @@ def _await_dispatched(at: Address, deadline: float) -> None:
     tells the end of the queue even when it is asked for the uncommitted one (`committed` is not
     looked at), but it tells how many bytes of the log that thread is behind.
     """
-    while True:
+
+    def dispatched() -> bool:
         told = ask(at, codes.GET_BROKER_RUNTIME_INFO, {}, _LOOK_S).json()
-        if int(told["table"]["dispatchBehindBytes"]) <= 0:
-            return
-        if time.monotonic() >= deadline:
-            raise ClusterError(f"the queues of {at} are behind its log")
-        time.sleep(0.02)  # bounded by the deadline
+        return int(told["table"]["dispatchBehindBytes"]) <= 0
+
+    what = f"the queues of {at}, which are behind its log"
+    wait_until(dispatched, what, deadline - time.monotonic(), every_s=0.02)
 
 
 def _dead_letter_topics(at: Address) -> list[str]:

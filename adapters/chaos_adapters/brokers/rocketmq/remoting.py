@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaos_adapters.brokers.properties import as_text
+
 VERSION = 479
 """Which client we say we are: 5.3.3 (class MQVersion)."""
 LANGUAGE = "PYTHON"
@@ -55,7 +57,7 @@ def request(
     header = {
         "code": code, "language": LANGUAGE, "version": VERSION, "opaque": opaque,
         "flag": _ONE_WAY if one_way else 0,
-        "extFields": {name: _text(value) for name, value in fields.items()},
+        "extFields": {name: as_text(value) for name, value in fields.items()},
     }  # fmt: skip
     return frame(json.dumps(header).encode(), body)
 
@@ -73,10 +75,6 @@ def frame(header: bytes, body: bytes) -> bytes:
     """A header that is JSON already, and a body."""
     size = len(header)
     return _HEAD.pack(4 + size + len(body), size) + header + body
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def frames(buffer: bytearray) -> Iterator[Frame]:
