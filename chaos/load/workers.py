@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -263,14 +263,18 @@ class Crew:
         return found
 
     @property
-    def unserved(self) -> list[str]:
-        """Producers at work for which the cluster has done nothing so far."""
+    def served(self) -> dict[str, int]:
+        """For how many messages of each producer at work the cluster has done something so far."""
         done = ("ok", "weak", "aborted")
-        return [
-            worker.name
+        return {
+            worker.name: sum(worker.stats.get(each, 0) for each in done)
             for worker in self.producers
-            if worker.alive and not any(worker.stats.get(each) for each in done)
-        ]
+            if worker.alive
+        }
+
+    def unserved(self, before: Mapping[str, int]) -> list[str]:
+        """Producers at work for which the cluster has done nothing since `served` was that."""
+        return [name for name, done in self.served.items() if done <= before.get(name, 0)]
 
     @property
     def under_way(self) -> bool:

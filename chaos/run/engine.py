@@ -43,7 +43,7 @@ _PRODUCERS_END_WITHIN_S = 40.0
 _CONSUMERS_END_WITHIN_S = 20.0
 _READ_BACK_WITHIN_S = 270.0
 _WHOLE_WITHIN_S = 120.0  # what was started again may take as long as a start
-_SERVED_WITHIN_S = 60.0
+_SERVED_WITHIN_S, _SERVED_LATELY_NS = 60.0, 1_000_000_000
 _LEAD_S = 0.5
 """How long before the first fault plans are made, for each: some measure for a second."""
 
@@ -199,8 +199,7 @@ class _Run:
         return replace(cluster, stream=stream, look=self.watch.look)
 
     def _start_load(self, cluster: Cluster) -> None:
-        stream = self.experiment.stream.name
-        about = assignment.for_all(self.number, stream, cluster.clients)
+        about = assignment.for_all(self.number, self.experiment.stream.name, cluster.clients)
         write_json(self.directory / "workers.json", about)
         assert self.provision.store
         self.crew.connect(self.stop, self.provision.store.directory)
@@ -208,15 +207,16 @@ class _Run:
         self.crew.go(go_ns)
         self.start_ns = go_ns + int(self.experiment.phases.warm_up_s * 1e9)
         self._phase("warm-up", until_ns=self.start_ns)
-        self._sleep_until(self.start_ns)
         self._await_service()
         self.events.add("load", what="started", time_ns=self.start_ns)
 
     def _await_service(self) -> None:
-        """The warm-up lasts until each producer is served: nobody learns anything from what a fault
-        does to brokers that have not really come up. Raises ClusterError."""
-        until_ns = self.start_ns + int(_SERVED_WITHIN_S * 1e9)
-        while unserved := self.crew.unserved:
+        """The warm-up lasts until each producer is served, now and not some time ago: nobody learns
+        anything from a fault in brokers that are not up, or no more. Raises ClusterError."""
+        self._sleep_until(self.start_ns - _SERVED_LATELY_NS)
+        before, until_ns = self.crew.served, self.start_ns + int(_SERVED_WITHIN_S * 1e9)
+        self._sleep_until(self.start_ns)
+        while unserved := self.crew.unserved(before):
             if now_ns() > until_ns:
                 raise ClusterError(
                     f"the cluster acknowledged nothing to {', '.join(unserved)} within "

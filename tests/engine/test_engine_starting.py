@@ -111,6 +111,31 @@ def test_a_cluster_that_serves_nobody_is_left_alone(scene: Scene, played: Play) 
     assert seen.gone_after_s is not None, seen.left
 
 
+STOPPING = Scene(
+    "stopping",
+    experiment(step("process.kill"), phases={"warm_up": "3s"}),
+    Plan(
+        at="event kind=rates",
+        turn=2,
+        do=("memory-1:STOP", "memory-2:STOP"),
+        values={"chaos.run.engine:_SERVED_WITHIN_S": 1.5},
+    ),
+)
+
+
+@pytest.mark.parametrize("scene", [STOPPING], ids=lambda scene: scene.name)
+def test_a_cluster_that_serves_no_more_at_the_end_of_the_warm_up_is_left_alone(
+    scene: Scene, played: Play
+) -> None:
+    """That it served a second ago is not enough to disturb it."""
+    seen = played(scene)
+    assert seen.status == 3, seen.output
+    assert "acknowledged nothing to producer-0 within 1.5 s" in seen.output
+    assert any(event["kind"] == "rates" and event["ok"] for event in seen.events)
+    assert not any(event["kind"] == "fault" for event in seen.events)
+    assert seen.gone_after_s is not None, seen.left
+
+
 NO_HOME = Scene("no-home", experiment(), home="file/home")
 NO_RUNS = Scene("no-runs", experiment(), runs="file/runs")
 
