@@ -119,6 +119,10 @@ def both(setting: str) -> set[tuple[str, str]]:
     ({"cleanFileForciblyEnable": "false"}, {}, set()),
     ({"readUnCommitted": True}, {}, both("readUnCommitted=true")),
     ({"transientStorePoolEnable": True}, {}, both("transientStorePoolEnable=true")),
+    (
+        {"enableBuildConsumeQueueConcurrently": True}, {},
+        both("enableBuildConsumeQueueConcurrently=true"),
+    ),
     ({}, {"cleanup.policy": "COMPACTION"}, both("cleanup.policy=COMPACTION")),
     ({"enableCompaction": False}, {"cleanup.policy": "COMPACTION"}, set()),
     ({}, {"cleanup.policy": "DELETE"}, set()),

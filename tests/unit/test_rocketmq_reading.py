@@ -28,6 +28,8 @@ class Broker(Server):
             return codes.SUCCESS, {}, b""
         if code == codes.GET_BROKER_RUNTIME_INFO:
             return codes.SUCCESS, {}, b'{"table": {"dispatchBehindBytes": "0"}}'
+        if code == codes.GET_BROKER_CONFIG:
+            return codes.SUCCESS, {}, b""
         if code == codes.GET_ALL_TOPIC_CONFIG:
             topics: dict[str, object] = {topic: {} for topic, _ in HELD}
             return codes.SUCCESS, {}, json.dumps({"topicConfigTable": topics}).encode()

@@ -12,6 +12,7 @@ import pytest
 from chaos.errors import ClusterError
 from chaos.spi import Address, Deliveries, Held, PartitionEnd
 from chaos_adapters.brokers.rocketmq import Rocketmq, Topic, codes
+from chaos_adapters.brokers.rocketmq.reading import CONCURRENTLY
 from chaos_adapters.brokers.rocketmq.text import as_text
 from tests.unit.rocketmq_server import Answer, Server, stored
 
@@ -23,7 +24,8 @@ class Broker(Server):
     """A replica of [first, end) of either queue, whose messages are 100 bytes of the log each. It
     has `more` after it was asked for what it has not five times. `master` is whom it names. As
     often as it is `behind`, it says that its queues are behind its log; with the last time they
-    have one message more. While it is `gone`, it closes every connection."""
+    have one message more. Of `late` ones, one comes each time that it is asked for an end. While it
+    is `gone`, it closes every connection."""
 
     def __init__(self, text: str) -> None:
         self.text, self.first, self.end, self.more = text, 0, 0, 0
@@ -31,6 +33,7 @@ class Broker(Server):
         self.times = self.missed = 0
         self.gone = False
         self.master, self.behind = "", 0
+        self.file, self.late = "", 0
         super().__init__()
 
     def reply(self, code: int, fields: Mapping[str, str], body: bytes) -> Answer:
@@ -39,8 +42,8 @@ class Broker(Server):
         if code == codes.GET_BROKER_CLUSTER_INFO:
             table = {"rocketmq": {"brokerAddrs": {"0": self.master}}}
             return codes.SUCCESS, {}, json.dumps({"brokerAddrTable": table}).encode()
-        if code == codes.GET_NAMESRV_CONFIG:
-            return codes.SUCCESS, {}, b""
+        if code in (codes.GET_NAMESRV_CONFIG, codes.GET_BROKER_CONFIG):
+            return codes.SUCCESS, {}, self.file.encode()
         if code == codes.GET_BROKER_RUNTIME_INFO:
             self.behind, told = max(0, self.behind - 1), self.behind
             self.end += told == 1
@@ -51,8 +54,7 @@ class Broker(Server):
                 return codes.SYSTEM_ERROR, {}, b""
             return codes.SUCCESS, {}, json.dumps({"epochList": self.epochs}).encode()
         if code in (codes.GET_MIN_OFFSET, codes.GET_MAX_OFFSET):
-            end = self.first if code == codes.GET_MIN_OFFSET else self.end
-            return codes.SUCCESS, {"offset": str(end)}, b""
+            return codes.SUCCESS, {"offset": str(self.told(code))}, b""
         assert code == codes.PULL_MESSAGE
         self.pulled()
         offset = int(fields["queueOffset"])
@@ -65,6 +67,13 @@ class Broker(Server):
         text = as_text(BODY + b"%s%d" % (self.text.encode(), offset))
         found = stored(text, int(fields["queueId"]), 100 * offset, self.times, offset=offset)
         return codes.SUCCESS, {"nextBeginOffset": str(offset + 1)}, found
+
+    def told(self, code: int) -> int:
+        """An end of either queue."""
+        if code == codes.GET_MIN_OFFSET:
+            return self.first
+        self.late, self.end = max(0, self.late - 1), self.end + bool(self.late)
+        return self.end
 
     def pulled(self) -> None:
         """Somebody reads; a test may put something here."""
@@ -168,6 +177,17 @@ def test_a_stream_is_read_until_where_the_masters_log_ends(brokers: list[Broker]
     brokers[1].behind = 10**6
     with pytest.raises(ClusterError, match="behind its log"):
         list(Rocketmq().stored(clients_of(brokers), STREAM, 0.2))
+
+
+def test_queues_that_are_built_concurrently_have_to_stand_still(brokers: list[Broker]) -> None:
+    """As what is on its way to them counts as there."""
+    brokers[1].file = f"brokerName=rocketmq\n{CONCURRENTLY}\n"
+    brokers[1].late = 7
+    found = list(Rocketmq().stored(clients_of(brokers), STREAM, 10))
+    assert found[-2:] == [PartitionEnd(n, 0, 7, 7) for n in (0, 1)]
+    brokers[1].late = 10**6
+    with pytest.raises(ClusterError, match="behind its log"):
+        list(Rocketmq().stored(clients_of(brokers), STREAM, 1.5))
 
 
 def test_nothing_is_read_to_its_end_when_the_master_changed(brokers: list[Broker]) -> None:

@@ -3,7 +3,8 @@
 Sources: RocketMQ 5.3.3, docs/en/controller/design.md and deploy.md ("allAckInSyncStateSet",
 "minInSyncReplicas", "enableElectUncleanMaster", "inSyncReplicas"), docs/cn/best_practice.md
 (SYNC_FLUSH, SYNC_MASTER, SendStatus), docs/cn/concept.md (at least once); classes CommitLog
-(calcNeedAckNums), DefaultMessageStore, CompactionStore and AutoSwitchHAClient.
+(calcNeedAckNums), DefaultMessageStore (recoverTopicQueueTable), CompactionStore and
+AutoSwitchHAClient.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chaos.spi import Caveat, Settings
+from chaos_adapters.brokers.rocketmq.reading import CONCURRENTLY
 
 if TYPE_CHECKING:
     from chaos_adapters.brokers.rocketmq import Rocketmq, Topic
@@ -125,6 +127,9 @@ def _unsure(broker: Rocketmq, stream: Topic) -> Iterator[tuple[str, str]]:
     if broker.replication == "controller" and _true(broker.settings, "readUnCommitted"):
         why = "consumers get what not all of the SyncStateSet have, which a new master may lack"
         yield "readUnCommitted=true", why
+    if _true(broker.settings, "enableBuildConsumeQueueConcurrently"):
+        why = "a new master may give away numbers of messages that are on the way to their queues"
+        yield CONCURRENTLY, why
     if _true(broker.settings, "transientStorePoolEnable"):
         why = "what is acknowledged is in the process's own memory first, which a kill loses"
         yield "transientStorePoolEnable=true", why

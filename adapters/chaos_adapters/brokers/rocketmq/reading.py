@@ -22,10 +22,12 @@ from chaos_adapters.brokers.rocketmq.remoting import Frame, Stored, messages
 from chaos_adapters.brokers.rocketmq.text import from_text
 
 GROUP = "chaos-reader"
+CONCURRENTLY = "enableBuildConsumeQueueConcurrently=true"
+"""The line of a broker's file under which its queues may lag behind what it says of them."""
 _DEAD = "-dlt"
 """What the name of the stream ends with that an application puts dead letters into."""
 _BATCH = 1000
-_LOOK_S = 3.0
+_LOOK_S, _STILL_S = 3.0, 1.0
 _FROM_MEMORY, _SUBSCRIBED, _SUSPEND, _COMMIT = 0, 4, 2, 1
 _ANSWERS = (
     codes.SUCCESS, codes.PULL_NOT_FOUND, codes.PULL_RETRY_IMMEDIATELY, codes.PULL_OFFSET_MOVED,
@@ -58,7 +60,7 @@ def stored(
     """
     deadline = time.monotonic() + timeout_s
     at = _await_master(clients, deadline - timeout_s / 2)
-    _await_dispatched(at, deadline)
+    _await_dispatched(at, topic, queues, deadline)
     ends: list[PartitionEnd] = []
     buried = _dead_letter_topics(at) if topic.endswith(_DEAD) else []
     for place, each in enumerate((topic, *buried)):
@@ -74,20 +76,35 @@ def stored(
     yield from ends
 
 
-def _await_dispatched(at: Address, deadline: float) -> None:
+def _await_dispatched(at: Address, topic: str, queues: int, deadline: float) -> None:
     """Until the queues of a broker have what its log has confirmed.
 
     A thread of its own puts messages into queues, and no answer to a producer waits for it. 5.3.3
     tells the end of the queue even when it is asked for the uncommitted one (`committed` is not
-    looked at), but it tells how many bytes of the log that thread is behind.
+    looked at), but it tells how many bytes of the log that thread is behind; with
+    `enableBuildConsumeQueueConcurrently` only behind with handing them to another thread, which
+    tells nothing: then the queues have to stand still for a while.
     """
 
     def dispatched() -> bool:
         told = ask(at, codes.GET_BROKER_RUNTIME_INFO, {}, _LOOK_S).json()
         return int(told["table"]["dispatchBehindBytes"]) <= 0
 
+    ends: list[int] = []
+    since = time.monotonic()
+
+    def still() -> bool:
+        nonlocal ends, since
+        before = ends
+        ends = [offset_of(at, codes.GET_MAX_OFFSET, topic, queue) for queue in range(queues)]
+        if ends != before:
+            since = time.monotonic()
+        return time.monotonic() - since >= _STILL_S
+
     what = f"the queues of {at}, which are behind its log"
     wait_until(dispatched, what, deadline - time.monotonic(), every_s=0.02)
+    if CONCURRENTLY in ask(at, codes.GET_BROKER_CONFIG, {}, _LOOK_S).body.decode().splitlines():
+        wait_until(still, what, deadline - time.monotonic())
 
 
 def _dead_letter_topics(at: Address) -> list[str]:
