@@ -17,18 +17,22 @@ _EVERY_S = 0.03
 time of a look; what it costs is measured by `benchmarks/observer.py`."""
 _GROUP_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 2.0
+_STARVED_EVERY_S, _STARVED_S = 0.25, 2.0
 
 
 class Watch:
-    """Threads that look many times a second: one at the cluster, one at the consumers' `group`,
-    which may have to wait for a broker that does not answer."""
+    """Threads that look many times a second: one at the cluster, one at the machine, one at the
+    consumers' `group`, which may have to wait for a broker that does not answer."""
 
     def __init__(self, observer: Observer, events: EventLog, group: str = "") -> None:
         self._observer, self._events = observer, events
         self._last, self._looked_ns = View(), now_ns()
         self._lock, self._end = threading.Lock(), threading.Event()
         every_s = observer.every_s if isinstance(observer, Paced) else _EVERY_S
-        self._threads = [self._start(self.look, every_s, "watch")]
+        self._threads = [
+            self._start(self.look, every_s, "watch"),
+            self._start(_Starved(events), _STARVED_EVERY_S, "watch-machine"),
+        ]
         self._group: _GroupLook | None = None
         if group and isinstance(observer, ObservesGroups):
             self._group = _GroupLook(observer, events, group)
@@ -91,3 +95,17 @@ class _GroupLook:
             self.last = group
             self._events.add("group", since_ns=self._looked_ns, **asdict(group))
         self._looked_ns = asked_ns
+
+
+class _Starved:
+    """Tells when the run itself got no processor: what it measured meanwhile says more of the
+    machine than of the brokers."""
+
+    def __init__(self, events: EventLog) -> None:
+        self._events, self._looked_s = events, time.monotonic()
+
+    def __call__(self) -> None:
+        now_s = time.monotonic()
+        late_s, self._looked_s = now_s - self._looked_s - _STARVED_EVERY_S, now_s
+        if late_s >= _STARVED_S:
+            self._events.add("note", text=f"this machine gave the run no time for {late_s:.1f} s")

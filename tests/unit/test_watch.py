@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +20,7 @@ from chaos.run.watch import Watch
 from chaos.spi import Group, Json, View
 from chaos.timing import now_ns, wait_until
 
+ROOT = Path(__file__).parents[2]
 ONE = View(controller="a", leaders={0: "a"}, alive=("a", "b"))
 TWO = replace(ONE, leaders={0: "b"})
 
@@ -72,8 +78,8 @@ def watched(tmp_path: Path, observer: FakeObserver) -> Iterator[tuple[Watch, See
     events.close()
 
 
-def until(look: Callable[[], object], what: str) -> None:
-    wait_until(look, what, 20, every_s=0.01)
+def until(look: Callable[[], object], what: str, within_s: float = 20) -> None:
+    wait_until(look, what, within_s, every_s=0.01)
 
 
 def test_only_changes_are_written_and_each_is_dated(
@@ -139,3 +145,35 @@ def test_the_end_closes_the_observer(observer: FakeObserver, tmp_path: Path) -> 
     assert len(observer.asked_ns) == count
     assert not [e for e in read_events(tmp_path / "events.jsonl") if e["kind"] == "group"]
     events.close()
+
+
+def test_a_run_that_got_no_time_says_so(tmp_path: Path) -> None:
+    """A process that is stopped stands still in all threads, as on a machine that has no time."""
+    path = tmp_path / "events.jsonl"
+    script = f"""
+from pathlib import Path
+from chaos.history.events import EventLog
+from chaos.run.watch import Watch
+from tests.unit.test_watch import FakeObserver
+events = EventLog(Path({str(path)!r}))
+watch = Watch(FakeObserver(), events)
+events.add("started")
+input()
+watch.end()
+"""
+
+    def seen(kind: str) -> list[Json]:
+        found = read_events(path) if path.exists() else iter(())
+        return [event for event in found if event["kind"] == kind]
+
+    arguments = [sys.executable, "-c", script]
+    with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE) as process:
+        until(lambda: seen("started"), "its start", 60)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        process.send_signal(signal.SIGCONT)
+        until(lambda: seen("note"), "the note")
+        process.communicate(b"\n", 60)
+    assert process.returncode == 0
+    (text,) = [event["text"] for event in seen("note")]
+    assert re.fullmatch(r"this machine gave the run no time for \d+\.\d s", text)
