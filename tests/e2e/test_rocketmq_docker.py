@@ -40,10 +40,12 @@ def test_safe_settings_survive_a_dead_master(run: Run, experiment: str) -> None:
 
 
 def test_safe_settings_survive_a_full_disk(run: Run) -> None:
-    """PASS, proved, and what was acknowledged came out."""
+    """PASS, proved, the master refused messages meanwhile, and what it acknowledged came out."""
     ran = run("rocketmq/disk-full.yaml", "--runtime", "docker")
     assert ran.code == 0, ran.output
     assert all(fault["proved"] for fault in ran.verdict["faults"])
+    assert ran.events("rates")[-1]["refused"] > 0
+    assert ran.figure("availability", "longest gap of all clients") > 9  # it looks each 10 s
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
