@@ -39,14 +39,12 @@ from chaos.undo import UndoLog
 from chaos.verdict import Document
 
 _PREPARE_WITHIN_S = 60.0
-_PRODUCERS_END_WITHIN_S = 40.0
-_CONSUMERS_END_WITHIN_S = 20.0
+_PRODUCERS_END_WITHIN_S, _CONSUMERS_END_WITHIN_S = 40.0, 20.0
 _READ_BACK_WITHIN_S = 270.0
 _WHOLE_WITHIN_S = 120.0  # what was started again may take as long as a start
-_SERVED_WITHIN_S, _SERVED_LATELY_NS = 60.0, 1_000_000_000
+_SERVED_WITHIN_S, _SERVED_LATELY_S = 60.0, 1.0
 _LEAD_S = 0.5
 """How long before the first fault plans are made, for each: some measure for a second."""
-
 INTERRUPTED = 130
 
 
@@ -213,7 +211,9 @@ class _Run:
     def _await_service(self) -> None:
         """The warm-up lasts until each producer is served, now and not some time ago: nobody learns
         anything from a fault in brokers that are not up, or no more. Raises ClusterError."""
-        self._sleep_until(self.start_ns - _SERVED_LATELY_NS)
+        load = self.experiment.load.producers
+        lately_s = max(_SERVED_LATELY_S, 2 * load.count / load.rate)  # something was due, surely
+        self._sleep_until(self.start_ns - int(lately_s * 1e9))
         before, until_ns = self.crew.served, self.start_ns + int(_SERVED_WITHIN_S * 1e9)
         self._sleep_until(self.start_ns)
         while unserved := self.crew.unserved(before):
