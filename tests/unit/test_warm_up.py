@@ -61,7 +61,7 @@ def warmed_up(
         start_ns=int(warm_up_s * 1e9),
         _sleep_until=clock.sleep_until,
     )
-    engine._Run._await_service(run)  # type: ignore[arg-type]  # noqa: SLF001
+    engine._Run._await_service(run)  # type: ignore[arg-type]
     return run.start_ns / 1e9
 
 
