@@ -93,6 +93,13 @@ class Producers:
     transactions: Transactions | None = None
     """Sends in transactions, if set."""
 
+    @property
+    def due_each_s(self) -> float:
+        """How long each producer takes for what is acknowledged at once: a message, or all those of
+        a transaction."""
+        messages = self.transactions.messages if self.transactions else 1
+        return messages * self.count / self.rate
+
 
 @dataclass(frozen=True)
 class Consumers:

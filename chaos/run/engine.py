@@ -211,16 +211,16 @@ class _Run:
     def _await_service(self) -> None:
         """The warm-up lasts until each producer is served, now and not some time ago: nobody learns
         anything from a fault in brokers that are not up, or no more. Raises ClusterError."""
-        load = self.experiment.load.producers
-        lately_s = max(_SERVED_LATELY_S, 2 * load.count / load.rate)  # something was due, surely
+        lately_s = max(_SERVED_LATELY_S, 2 * self.experiment.load.producers.due_each_s)
+        within_s = max(_SERVED_WITHIN_S, lately_s)
         self._sleep_until(self.start_ns - int(lately_s * 1e9))
-        before, until_ns = self.crew.served, self.start_ns + int(_SERVED_WITHIN_S * 1e9)
+        before, until_ns = self.crew.served, self.start_ns + int(within_s * 1e9)
         self._sleep_until(self.start_ns)
         while unserved := self.crew.unserved(before):
             if now_ns() > until_ns:
                 raise ClusterError(
                     f"the cluster acknowledged nothing to {', '.join(unserved)} within "
-                    f"{_SERVED_WITHIN_S:g} s, so nothing was disturbed: see the logs of the run"
+                    f"{within_s:g} s, so nothing was disturbed: see the logs of the run"
                 )
             self._sleep_until(now_ns() + 50_000_000)
             self.start_ns = now_ns()

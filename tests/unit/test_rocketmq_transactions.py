@@ -212,3 +212,12 @@ def test_messages_in_transactions_are_not_sent_one_by_one() -> None:
     """With `orderly` the second of a queue would wait for the end of the first for ever."""
     assert Rocketmq().transaction_problems({"orderly": True})
     assert not Rocketmq().transaction_problems({})
+
+
+@pytest.mark.parametrize("name", ["slaveTimeout", "syncFlushTimeout"])
+def test_a_copy_that_failed_has_to_be_told_by_the_time_of_the_answer(name: str) -> None:
+    """A broker that gives up sooner answers OK sooner, which would count as acknowledged."""
+    (why,) = Rocketmq(settings={name: 2000}).transaction_problems({})
+    assert f"{name}=2000" in why
+    for fine in (3000, "5000", "two"):
+        assert not Rocketmq(settings={name: fine}).transaction_problems({})

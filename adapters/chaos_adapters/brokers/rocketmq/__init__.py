@@ -211,7 +211,7 @@ class Rocketmq:
             found.append("orderly=true, as several messages of a queue are open at once")
         if settings.get("delayTimeLevel"):
             found.append("delayTimeLevel, as RocketMQ delays no message of a transaction")
-        return found
+        return [*found, *refusals.of_transactions(self.settings)]
 
     def settings_in_transactions(self, settings: Settings) -> Settings:
         """The same, marked: nothing is set for them, and caveats go by them."""

@@ -72,6 +72,8 @@ _BY_CONTROLLERS = frozenset({
 ReplicasManager and AutoSwitchHAService)."""
 _BY_DLEDGER = frozenset({"mappedFileSize", "processReadEvent", "scanInactiveMasterInterval"})
 """Settings of controllers that class DLedgerController alone looks at."""
+_TOLD_BY_MS = 3000
+"""See producer._COPIED_S, which goes by the default of `slaveTimeout`."""
 _TOPIC = re.compile(r"[A-Za-z0-9_|-]+")
 _LONGEST = 127
 """Bytes of a topic's name (class TopicValidator)."""
@@ -189,6 +191,17 @@ def of_topic(name: str) -> str:
     if own := next((each for each in SYSTEM if name.startswith(each)), ""):
         return f"names that begin with `{own}` are RocketMQ's own: take another one"
     return ""
+
+
+def of_transactions(settings: Settings) -> Iterator[str]:
+    """Which settings of brokers hide that the end of a half message is on no slave, or no disk.
+
+    It is answered OK all the same, which producers tell by the time that it took.
+    """
+    for name in ("slaveTimeout", "syncFlushTimeout"):
+        value = settings.get(name, _TOLD_BY_MS)
+        if not _no_whole_number(value, 32) and int(as_text(value)) < _TOLD_BY_MS:
+            yield f"{name}={value} of the brokers: at least {_TOLD_BY_MS} is needed"
 
 
 def misfit(value: object, kind: str) -> str:
