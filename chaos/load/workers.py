@@ -202,6 +202,7 @@ class Crew:
         """Have all connect to the cluster of workers.json; in `cluster_directory` they are noted
         for whoever heals (`chaos.load.strays`). Raises ClusterError, Interrupted."""
         self._cluster_directory = cluster_directory
+        self._check()  # nobody begins without all of them
         for worker in self.everybody:
             note(cluster_directory, worker.name, worker.pid)
             worker.work()
@@ -313,6 +314,10 @@ class Crew:
         """Who could not go on, and why."""
         return [f"{worker.name}: {worker.error}" for worker in self.everybody if worker.error]
 
+    def _check(self) -> None:
+        if failed := self.failures():
+            raise ClusterError("; ".join(failed))
+
     def _start(self, role: str, number: int, place: int | None = None) -> Worker:
         worker = self._spawner.submit(
             Worker, self._directory, role, number, self._events, place, self._may_crash
@@ -336,8 +341,7 @@ class Crew:
         stop: threading.Event,
     ) -> None:
         def look() -> bool:
-            if failed := self.failures():
-                raise ClusterError("; ".join(failed))
+            self._check()
             return all(done(worker) for worker in workers)
 
         wait_until(look, what, READY_WITHIN_S, every_s=0.02, stop=stop)
