@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 
 import pytest
 
 from chaos.errors import ClusterError
 from chaos.experiment import Producers
+from chaos.load.workers import Crew
 from chaos.run import engine
 from chaos.spi import Transactions
 
@@ -36,8 +36,7 @@ class Served:
     def served(self) -> dict[str, int]:
         return {"producer-0": int(min(self._clock.ns / 1e9, self._end_s) / self._every_s)}
 
-    def unserved(self, before: Mapping[str, int]) -> list[str]:
-        return [name for name, done in self.served.items() if done <= before[name]]
+    unserved = Crew.unserved
 
 
 SELDOM = [

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chaos.spi import Caveat, Settings
-from chaos_adapters.brokers.rocketmq.reading import CONCURRENTLY
 
 if TYPE_CHECKING:
     from chaos_adapters.brokers.rocketmq import Rocketmq, Topic
@@ -129,7 +128,7 @@ def _unsure(broker: Rocketmq, stream: Topic) -> Iterator[tuple[str, str]]:
         yield "readUnCommitted=true", why
     if _true(broker.settings, "enableBuildConsumeQueueConcurrently"):
         why = "a new master may give away numbers of messages that are on the way to their queues"
-        yield CONCURRENTLY, why
+        yield "enableBuildConsumeQueueConcurrently=true", why
     if _true(broker.settings, "transientStorePoolEnable"):
         why = "what is acknowledged is in the process's own memory first, which a kill loses"
         yield "transientStorePoolEnable=true", why
