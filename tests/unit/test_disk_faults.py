@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
@@ -142,6 +143,17 @@ def test_a_power_loss_that_kept_everything_is_none(cluster: FakeMesh) -> None:
     fault.heal(cluster, injection)
     assert fault.in_effect(cluster, injection).presence is NONE
     assert cluster.left_on == []
+
+
+def test_nobody_flushes_while_the_power_is_being_cut(cluster: FakeMesh) -> None:
+    """All stand still before the first packet is cut, and until no disk takes anything: what a
+    broker acknowledged without flushing it would else be flushed before it is lost."""
+    fault = PowerLoss("fake-1,fake-2")
+    injection = plan(fault, cluster)
+    del cluster.trouble.moments[:]
+    fault.inject(cluster, injection)
+    acts = [each.split()[1] for each in cluster.trouble.moments if each.startswith("before ")]
+    assert [act for act, _ in groupby(acts)] == ["pause", "losing", "the", "kill"], acts
 
 
 def test_a_power_loss_that_the_others_are_told_of_is_none(cluster: FakeMesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 from chaos.spi import Cluster, Effect, Injection, NodeState, Presence, Rig, Target, Volume
 from chaos_adapters.faults.disks import disked, disks_of, renew, trouble_of
 from chaos_adapters.faults.links import (
+    all_at_once,
     around,
     closings,
     cut,
@@ -23,14 +25,16 @@ from chaos_adapters.faults.process import nodes_of, running
 
 _SEVERAL = ("all", "majority", "minority", "followers", "rack")
 _WITHIN = "disks lost power within, ms"
+_STILL = "machines stood still within, ms"
 
 
 @dataclass(frozen=True)
 class PowerLoss:
     """Cuts the power of all target nodes at the same instant; heal turns it on again.
 
-    First no packet gets out any more, as of a dead machine; then the disks stop, so that everything
-    not fsynced is gone; then the processes are killed, paused or not. Heal checks the file systems,
+    First the processes are frozen, so that none of them forces to its disk, or acknowledges, what
+    it had not by then; no packet gets out any more, as of a dead machine; the disks stop, so that
+    everything not fsynced is gone; then the processes are killed. Heal checks the file systems,
     mounts them anew, which plays their logs back, and starts the nodes. Needs the agent's image.
     Proof: a line that was written and fsynced just before is there afterwards, one that was only
     written is not, the node is dead, and no packet got out that closes a connection; after heal: it
@@ -60,7 +64,11 @@ class PowerLoss:
         return injection_of("power", nodes, ways, random)
 
     def inject(self, cluster: Cluster, injection: Injection) -> None:
-        """In this order: what was acknowledged is what was acknowledged by then."""
+        """In this order. Cutting and stopping take a second or two: a broker that ran on meanwhile
+        would flush what it had acknowledged, and nothing would be lost by asynchronous flushing."""
+        begun = time.monotonic()
+        all_at_once(lambda name: cluster.nodes[name].pause(), injection.nodes)
+        injection.data[_STILL] = round((time.monotonic() - begun) * 1000)
         cut(cluster, injection, "drop")
         lost_s = disked(cluster).lose_power(injection.nodes, injection.data["name"])
         injection.data[_WITHIN] = round(lost_s * 1000, 2)
@@ -90,8 +98,7 @@ class PowerLoss:
             f"{_told(lines, 'volatile')} what was not"
             for name, lines in zip(disks, found, strict=True)
         }
-        if _WITHIN in injection.data:
-            figures[_WITHIN] = injection.data[_WITHIN]
+        figures |= {key: value for key, value in injection.data.items() if key in (_STILL, _WITHIN)}
         rules = packets_of(cluster).losses().get(mark)
         counted = closings(rules, injection)
         dropped, passed = counted or (0, 0)

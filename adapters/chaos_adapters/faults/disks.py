@@ -30,11 +30,13 @@ def trouble_of(disk: Disk) -> str:
 
 def renew(cluster: Cluster, nodes: Sequence[str]) -> None:
     """Make disks whole again that broke: with the node dead the file system is checked, repaired
-    and mounted anew, and the node is started. One that runs on a disk that takes writes is left."""
+    and mounted anew, and the node is started. One that runs, or stands still, on a disk that takes
+    writes runs on."""
     disks = disks_of(cluster, nodes)
 
     def renew_one(name: str) -> None:
         node, disk = cluster.nodes[name], disks[name]
+        node.resume()
         if node.state() is NodeState.DEAD or disk.write(_PROBE, durable=True).error:
             node.kill()
             disk.mend()
