@@ -34,6 +34,7 @@ class FaultStory:
     injected_ns: int | None = None
     effect_ns: int | None = None
     heal_ns: int | None = None
+    undone_ns: int | None = None
     gone_ns: int | None = None
     proved: bool = False
     skipped: bool = False
@@ -58,6 +59,7 @@ class FaultStory:
         elif what in ("gone", "failed"):
             self.heal_failed = what == "failed" and self.heal_ns is not None
             self.after = event.get("figures", self.after)
+            self.undone_ns = event.get("undone_ns")
 
     @property
     def healed(self) -> bool:
@@ -71,7 +73,7 @@ class FaultStory:
             return None
         return FaultSpan(
             self.id, self.fault, self.nodes, self.attempt_ns, self.effect_ns, self.gone_ns,
-            self.proved,
+            self.proved, self.heal_ns, self.undone_ns,
         )  # fmt: skip
 
 

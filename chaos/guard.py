@@ -31,7 +31,7 @@ from chaos.spi import (
     Presence,
     Rig,
 )
-from chaos.timing import Interrupted, wait_until
+from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import Entry, UndoLog
 
 PROVE_WITHIN_S = 10.0
@@ -71,6 +71,7 @@ class Guard:
         self._parameters, self._events, self._undo = parameters, events, undo
         self._entry: Entry | None = None
         self._running: tuple[str, ...] = ()
+        self._undone_ns: int | None = None
 
     def plan(self, rig: Rig, random: Random) -> None:
         """Let the fault decide; nothing is changed. Raises FaultError, ClusterError."""
@@ -129,12 +130,14 @@ class Guard:
             return
         self._move(Stage.HEALING, "heal")
         try:
-            effect = heal_entry(cluster, self._entry, self.fault, held, self._consequence)
+            effect = heal_entry(
+                cluster, self._entry, self.fault, held, self._consequence, self._undone
+            )
             self._undo.done(self.id)
         except HealError as error:
             self._move(Stage.FAILED, "failed", why=str(error))
             raise
-        self._move(Stage.GONE, "gone", figures=effect.figures)
+        self._move(Stage.GONE, "gone", figures=effect.figures, undone_ns=self._undone_ns)
 
     def skip(self, why: str) -> None:
         """It will not be injected, so there is nothing of it."""
@@ -142,6 +145,10 @@ class Guard:
 
     def _consequence(self, node: str) -> None:
         self._events.add("node", node=node, what="consequence", id=self.id)
+
+    def _undone(self) -> None:
+        # Later calls are tries while brokers have not shown yet that it is gone.
+        self._undone_ns = self._undone_ns or now_ns()
 
     def _move(self, stage: Stage, what: str, **fields: object) -> None:
         self.stage = stage
@@ -173,16 +180,18 @@ def heal_entry(
     fault: Fault,
     held: Collection[str],
     consequence: Callable[[str], None] = lambda node: None,
+    undone: Callable[[], None] = lambda: None,
 ) -> Effect:
     """Undo one recorded fault, try after try, until it is measured to be gone.
 
     Nodes that ran before it and are dead now, ended by its consequences, are started again, except
-    those in `held`. Raises HealError with the last reason after HEAL_WITHIN_S.
+    those in `held`; `consequence` is told of each. `undone` is called when all was undone and has
+    yet to be measured. Raises HealError with the last reason after HEAL_WITHIN_S.
     """
     failed: HealError | None = None
     for _ in tries():
         try:
-            return try_heal(cluster, entry, fault, held, consequence)
+            return try_heal(cluster, entry, fault, held, consequence, undone)
         except HealError as error:
             failed = error
     assert failed
@@ -207,11 +216,13 @@ def try_heal(
     fault: Fault,
     held: Collection[str],
     consequence: Callable[[str], None] = lambda node: None,
+    undone: Callable[[], None] = lambda: None,
 ) -> Effect:
     """One try. Raises HealError when it is not gone after it."""
     left = fault.residue if isinstance(fault, Momentary) else fault.in_effect
     try:
         fault.heal(cluster, entry.injection)
+        undone()
         _restart(cluster, set(entry.running) - set(held), consequence)
         effect = left(cluster, entry.injection)
     except Exception as error:  # noqa: BLE001 - the heal loop: whatever it is, try again

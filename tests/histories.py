@@ -141,16 +141,20 @@ class Fault:
     proved: bool = True
     fault: str = "process.kill"
     nodes: tuple[str, ...] = ("kafka-1",)
+    heal_s: float | None = None
+    """Else 0.1 s before it ended."""
+    undone_s: float | None = None
 
     def events(self) -> list[Json]:
         """The steps in order."""
+        undone = {"undone_ns": at(self.undone_s)} if self.undone_s is not None else {}
         steps: list[tuple[str, float | None, Json]] = [
             ("planned", self.started_s - 0.1, {"nodes": list(self.nodes)}),
             ("attempt", self.started_s, {"nodes": list(self.nodes)}),
             ("injected", self.started_s + 0.01, {}),
             ("effect" if self.proved else "unproved", self.started_s + 0.02, {"figures": {"n": 1}}),
-            ("heal", self.ended_s and self.ended_s - 0.1, {}),
-            ("gone", self.ended_s, {"figures": {"n": 0}}),
+            ("heal", self.heal_s or (self.ended_s and self.ended_s - 0.1), {}),
+            ("gone", self.ended_s, {"figures": {"n": 0}, **undone}),
         ]
         return [
             {"time_ns": at(time_s), "kind": "fault", "id": self.id, "fault": self.fault,

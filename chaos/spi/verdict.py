@@ -71,7 +71,8 @@ class FaultSpan:
     """One fault of a run, on the run's clock.
 
     It counts as on from `started_ns` (before the attempt) until `ended_ns` (healed, proved gone;
-    None: it never was). `proved` is whether its effect was measured while it was on.
+    None: it never was). `proved` is whether its effect was measured while it was on. It was to end
+    at `heal_ns`, and what was done to the cluster had been undone at `undone_ns`; None: not known.
     """
 
     name: str
@@ -81,6 +82,8 @@ class FaultSpan:
     active_ns: int | None
     ended_ns: int | None
     proved: bool
+    heal_ns: int | None = None
+    undone_ns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,14 @@ LIFE = [
     fault("injected", 3),
     fault("effect", 4, figures={"gone": 1}),
     fault("heal", 5),
-    fault("gone", 6, figures={"gone": 0}),
+    fault("gone", 7, figures={"gone": 0}, undone_ns=6),
 ]
 
 
 def test_life_of_a_fault() -> None:
     """It counts as on from before the attempt until it was measured to be gone."""
     story = tell(LIFE)
-    assert story.spans == [FaultSpan("f1", "process.kill", ("a",), 2, 4, 6, True)]
+    assert story.spans == [FaultSpan("f1", "process.kill", ("a",), 2, 4, 7, True, 5, 6)]
     known = story.faults["f1"]
     assert (known.on, known.after) == ({"gone": 1}, {"gone": 0})
     assert known.healed
@@ -50,7 +50,7 @@ def test_planned_only() -> None:
 def test_unproved() -> None:
     """Without a measured effect nothing is proved, but it counts as on all the same."""
     story = tell([*LIFE[:3], fault("unproved", 4, why="no effect"), *LIFE[4:]])
-    assert story.spans == [FaultSpan("f1", "process.kill", ("a",), 2, None, 6, False)]
+    assert story.spans == [FaultSpan("f1", "process.kill", ("a",), 2, None, 7, False, 5, 6)]
     assert story.faults["f1"].why == "no effect"
 
 

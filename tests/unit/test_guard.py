@@ -22,7 +22,7 @@ from chaos.heal import heal_cluster
 from chaos.history.events import EventLog
 from chaos.registry import load, names
 from chaos.spi import Cluster, Effect, Injection, Json, Momentary, NodeState, Presence, Rig
-from chaos.timing import Interrupted, wait_until
+from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import Entry, UndoLog
 from chaos_adapters.faults import broker_reassign, links, process
 from tests.rig import FakeMesh, FakeRig, Trouble, mesh
@@ -134,7 +134,11 @@ class Scripted:
     effects: list[Presence | Exception] = field(default_factory=list)
     on_inject: Exception | None = None
     on_heal: list[Exception] = field(default_factory=list)
-    heals: int = 0
+    healed_ns: list[int] = field(default_factory=list)
+
+    @property
+    def heals(self) -> int:
+        return len(self.healed_ns)
 
     def plan(self, rig: Rig, random: Random) -> Injection:
         return Injection(("fake-1",))
@@ -150,7 +154,7 @@ class Scripted:
         return Effect(effect, {"bites": 1})
 
     def heal(self, cluster: Cluster, injection: Injection) -> None:
-        self.heals += 1
+        self.healed_ns.append(now_ns())
         if self.on_heal:
             raise self.on_heal.pop(0)
 
@@ -195,6 +199,8 @@ def test_a_whole_life_is_told_step_by_step(tmp_path: Path) -> None:
     told.guard.heal(told.cluster, ())
     assert told.whats == ["planned", "attempt", "injected", "effect", "heal", "gone"]
     assert told.events[3]["figures"] == {"bites": 1}
+    heal, gone = told.events[4:]
+    assert heal["time_ns"] < gone["undone_ns"] < gone["time_ns"]
     assert told.guard.stage is Stage.GONE
     assert told.undo.pending() == []
 
@@ -213,6 +219,7 @@ def test_a_moment_is_proved_once_and_healed_until_nothing_is_left_of_it(
     told.guard.heal(told.cluster, ())
     assert told.whats == ["planned", "attempt", "injected", "effect", "heal", "gone"]
     assert moment.heals == 2
+    assert told.events[-1]["undone_ns"] < moment.healed_ns[1], "the first try had undone it"
     assert told.events[-1]["figures"] == {"down": 1}
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from chaos.spi import Batch, Facts, Figure, Finding, Json, Verdict
-from chaos_verifiers import gaps, records
+from chaos_verifiers import gaps, interruptions, records
 from chaos_verifiers.gaps import Spans, Track, Tracks
 from chaos_verifiers.records import Messages
 from chaos_verifiers.schedule import DueTimes
@@ -35,7 +35,8 @@ class Availability:
     got no acknowledgement at all, or a partition gave none.
 
     Load is open: what was due and could not even be handed over counts as not served. What the
-    baseline before the first fault does not meet cannot be blamed on a fault and gives UNKNOWN.
+    baseline before the first fault does not meet cannot be blamed on a fault and gives UNKNOWN, as
+    does a gap that is too long only because the fault took its time to be undone.
 
     Proved: the counts (the window of the load may be off by one message of a producer), and that no
     acknowledgement came in the times that are told. Not proved: anything about a partition that
@@ -103,8 +104,16 @@ class Availability:
         told += f" gap, {rows[0]['gap_s']:.3f} s."
         if (missed := self._missed_before(figures)) is not None:
             return Finding(Verdict.UNKNOWN, missed, figures, tuple(rows))
-        failed = any(figure.ok is False for figure in figures)
+        failed = [figure for figure in figures if figure.ok is False]
+        if failed == [figures[1]] and (late := self._late_heal(rows, facts)):
+            return Finding(Verdict.UNKNOWN, f"{told} But {late}", figures, tuple(rows))
         return Finding(Verdict.FAIL if failed else Verdict.PASS, told, figures, tuple(rows))
+
+    def _late_heal(self, rows: Iterable[Json], facts: Facts) -> str:
+        """Why gaps that were too long are not held against the brokers; empty: they are."""
+        limit_s = self.max_gap or 0.0
+        too_long = [(r["from_ns"], r["until_ns"]) for r in rows if r["gap_s"] > limit_s]
+        return interruptions.late_heal(too_long, limit_s, facts)
 
     def _blocked(self, facts: Facts) -> Iterator[Figure]:
         """How long the broker told a client at most that it takes nothing from it, if it told

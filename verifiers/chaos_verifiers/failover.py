@@ -41,7 +41,8 @@ class Failover:
     interrupted. A change counts for every fault that is on then, on a node that holds the
     partition, until another one begins after its end. Figures `until ...` count from the start of
     the fault, without the time in which no majority was in service: faults on so many nodes, and no
-    controller named.
+    controller named. A client that waited longer than `max` only because the fault took its time to
+    be undone gives UNKNOWN.
 
     Proved: no acknowledgement came in the time that is told, to the ns of the client's clock; what
     the cluster did, it did within the uncertainty of its stage. Not proved: what caused it, and
@@ -95,7 +96,7 @@ class Failover:
         found = interruptions.find(state.served, facts, before_ns)
         staged = stages.find(facts, found)
         figures = (*self._figures(state, facts, found, before_ns), *self._staged(facts, staged))
-        verdict, why = self._judge(figures, found)
+        verdict, why = self._judge(figures, found, facts)
         if verdict is Verdict.PASS and (unknown := self._not_known(facts, staged)):
             verdict, why = Verdict.UNKNOWN, f"{why} {unknown}"
         details = tuple(map(asdict, found))
@@ -145,7 +146,7 @@ class Failover:
         return ""
 
     def _judge(
-        self, figures: Sequence[Figure], found: Sequence[Interruption]
+        self, figures: Sequence[Figure], found: Sequence[Interruption], facts: Facts
     ) -> tuple[Verdict, str]:
         acked, delivered, _, usual, *_ = (figure.value or 0.0 for figure in figures)
         if self.max is not None and usual > self.max:
@@ -156,7 +157,8 @@ class Failover:
             f" and {delivered:.3f} s for a delivery."
         )
         if any(figure.ok is False for figure in figures):
-            return Verdict.FAIL, told
+            late = self._late_heal(figures, found, facts)
+            return (Verdict.UNKNOWN, f"{told} But {late}") if late else (Verdict.FAIL, told)
         if self.max is not None and interruptions.noticeable_s(usual) > self.max:
             why = f"{told} But a client waited {usual:.3f} s even before the first fault: with so"
             return (
@@ -166,6 +168,19 @@ class Failover:
         if any(gap.first_after_ns is None for gap in found):
             return Verdict.UNKNOWN, f"{told} It had not ended when the load did."
         return Verdict.PASS, told if found else "No client noticed the faults."
+
+    def _late_heal(
+        self, figures: Sequence[Figure], found: Sequence[Interruption], facts: Facts
+    ) -> str:
+        """Why what was too long is not held against the brokers; empty: it is."""
+        if self.max is None or any(figure.ok is False for figure in figures[2:]):
+            return ""
+        too_long = [
+            (gap.last_before_ns, gap.first_after_ns or facts.load_ended_ns)
+            for gap in found
+            if gap.gap_s > self.max and (gap.client == ALL) is (gap.what == DELIVERED)
+        ]
+        return interruptions.late_heal(too_long, self.max, facts)
 
 
 def _latency_s(state: State, facts: Facts) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +53,34 @@ def noticeable_s(usual_s: float) -> float:
 def usual_ns(spans: Spans, facts: Facts, before_ns: int) -> int:
     """The longest gap before the first fault."""
     return gaps.length_ns(gaps.inside(spans, facts.load_started_ns, before_ns))
+
+
+def late_heal(too_long: Iterable[tuple[int, int]], limit_s: float, facts: Facts) -> str:
+    """What to say when all of these times (from, until; in ns) would be within a limit but for
+    faults that were to be over and were still being undone, which is the doing of whoever undoes
+    them, not of the brokers. Empty: at least one is too long all the same."""
+    late = []
+    for from_ns, until_ns in too_long:
+        late.append(_undoing_ns(from_ns, until_ns, facts) / 1e9)
+        if (until_ns - from_ns) / 1e9 - late[-1] > limit_s:
+            return ""
+    return (
+        f"{max(late):.3f} s of that passed while a fault that was to be over was still being"
+        f" undone, and without them it is within {limit_s:g} s."
+    )
+
+
+def _undoing_ns(from_ns: int, until_ns: int, facts: Facts) -> int:
+    found_ns, reached_ns = 0, from_ns
+    for heal_ns, undone_ns in sorted(
+        (fault.heal_ns, fault.undone_ns)
+        for fault in facts.faults
+        if fault.heal_ns is not None and fault.undone_ns is not None
+    ):
+        begin_ns, end_ns = max(heal_ns, reached_ns), min(undone_ns, until_ns)
+        if end_ns > begin_ns:
+            found_ns, reached_ns = found_ns + end_ns - begin_ns, end_ns
+    return found_ns
 
 
 def _series(served: Served, facts: Facts) -> Iterator[tuple[str, str, int, Spans]]:

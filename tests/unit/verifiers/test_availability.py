@@ -63,6 +63,17 @@ def test_longest_gap_of_any_client() -> None:
     assert figure(finding, "longest gap of all clients") == 0.0
 
 
+def test_a_gap_that_a_late_heal_made_too_long_is_unknown() -> None:
+    """Of the second without service 0.7 s are of a fault that was to be over."""
+    history = right(200, producers=2)
+    history.sends = [s for s in history.sends if not (s.producer == 1 and 50 < s.sequence < 150)]
+    history.faults = [Fault("f1", 0.4, 1.6, heal_s=0.7, undone_s=1.4)]
+    history.due = {0: 200, 1: 200}
+    assert answer(Availability(max_gap=0.4), history).verdict is Verdict.UNKNOWN
+    assert answer(Availability(max_gap=0.2), history).verdict is Verdict.FAIL
+    assert answer(Availability(max_gap=0.4, min_share=0.9), history).verdict is Verdict.FAIL
+
+
 def test_longest_gap_of_a_partition() -> None:
     """A partition without service counts, though every client was served by others."""
     history = right(200, partitions=2)

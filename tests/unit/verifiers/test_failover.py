@@ -153,3 +153,31 @@ def test_finds_the_gap_wherever_batches_end(start: int, length: int, rows: int) 
     history = outage(start_s, end_s)
     last_s = max(send.done_s for send in history.sends if send.done_s < end_s)
     assert figure(answer(Failover(), history, rows), ACKED) == pytest.approx(end_s - last_s)
+
+
+LATE = {"heal_s": 6.0, "undone_s": 7.4}
+"""It was to end at 6 s, and had not been undone before 7.4 s."""
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "times", "verdict"),
+    [
+        (2.6, LATE, Verdict.PASS),
+        (1.3, LATE, Verdict.UNKNOWN),  # of 2.499 s 1.4 s are not the broker's
+        (1.0, LATE, Verdict.FAIL),
+        (1.3, {**LATE, "undone_s": 7.0}, Verdict.FAIL),
+        (1.3, {**LATE, "heal_s": 6.9}, Verdict.FAIL),
+        (1.3, {"heal_s": 6.0}, Verdict.FAIL),
+    ],
+)
+def test_a_heal_that_took_its_time_is_not_held_against_the_broker(
+    limit_s: float, times: dict[str, float], verdict: Verdict
+) -> None:
+    """A gap that would be within the limit without the time for which the fault was undone."""
+    history = outage(5.0, 7.5)
+    history.faults = [Fault("f1", 4.9, 7.6, **times)]
+    finding = answer(Failover(max=limit_s), history)
+    assert finding.verdict is verdict, finding.why
+    assert ("1.400 s of that passed while" in finding.why) is (verdict is Verdict.UNKNOWN)
+    history.faults.append(Fault("f2", 5.5, 7.6, **times))  # its time does not count twice
+    assert answer(Failover(max=limit_s), history).verdict is verdict

@@ -306,6 +306,15 @@ def test_a_stage_that_takes_too_long_fails() -> None:
     assert answer(Failover(max=9.4), run(KILLED)).verdict is Verdict.FAIL
 
 
+def test_a_late_heal_is_no_excuse_for_a_stage() -> None:
+    """A client that waited for a fault to be undone is not held against the brokers; what the
+    cluster itself had to do, and when, is."""
+    history = run(KILLED)
+    history.faults = [Fault("f1", 5.0, 25.0, heal_s=10.0, undone_s=11.0)]
+    assert answer(Failover(max=9.4, leader=9.1), history).verdict is Verdict.UNKNOWN
+    assert answer(Failover(max=9.4, leader=8.9), history).verdict is Verdict.FAIL
+
+
 def test_a_stage_that_did_not_end() -> None:
     """UNKNOWN as long as it may still be in time, FAIL when it cannot."""
     history = run(KILLED[:3])
