@@ -214,7 +214,7 @@ def transaction_flaws(broker: Broker | None, load: Load | None) -> Iterator[Flaw
         yield Flaw(path, "this broker has no transactions: leave it out")
         return
     for why in broker.transaction_problems(load.producers.settings):
-        yield Flaw(path, f"does not go with load.producers.settings: {why}")
+        yield Flaw(path, f"does not go with these settings: {why}")
 
 
 def forgetting_flaws(

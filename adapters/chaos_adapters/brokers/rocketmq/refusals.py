@@ -201,7 +201,7 @@ def of_transactions(settings: Settings) -> Iterator[str]:
     for name in ("slaveTimeout", "syncFlushTimeout"):
         value = settings.get(name, _TOLD_BY_MS)
         if not _no_whole_number(value, 32) and int(as_text(value)) < _TOLD_BY_MS:
-            yield f"{name}={value} of the brokers: at least {_TOLD_BY_MS} is needed"
+            yield f"cluster.settings.{name}={value}, as at least {_TOLD_BY_MS} is needed"
 
 
 def misfit(value: object, kind: str) -> str:
