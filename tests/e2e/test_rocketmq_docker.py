@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.kafka_reader import acknowledged
 from tests.e2e.records import came_out, lost_as_named
+from tests.e2e.rocketmq_logs import passed
 from tests.e2e.tools import Run, needs_docker
 
 pytestmark = [
@@ -19,7 +20,7 @@ def test_safe_settings_survive_a_cut_off_master(run: Run) -> None:
     """PASS, with links measured during and after: six nodes have thirty links to each other, over
     each port of the target that peers use, and clients six; eleven are cut."""
     ran = run("rocketmq/partition-master.yaml", *DOCKER)
-    assert ran.code == 0, ran.output
+    passed(ran)
     (fault,) = ran.verdict["faults"]
     assert fault["proved"]
     assert (fault["on"]["links cut"], fault["on"]["cut links that answer"]) == (11, 0)
@@ -33,14 +34,14 @@ def test_safe_settings_survive_a_cut_off_master(run: Run) -> None:
 def test_safe_settings_survive_a_dead_master(run: Run, experiment: str) -> None:
     """PASS, whether its connections were closed or not, and what was acknowledged came out."""
     ran = run(f"rocketmq/{experiment}.yaml", *DOCKER)
-    assert ran.code == 0, ran.output
+    passed(ran)
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
 def test_safe_settings_survive_a_full_disk(run: Run) -> None:
     """PASS, proved, the master refused messages meanwhile, and what it acknowledged came out."""
     ran = run("rocketmq/disk-full.yaml", "--runtime", "docker")
-    assert ran.code == 0, ran.output
+    passed(ran)
     assert all(fault["proved"] for fault in ran.verdict["faults"])
     assert ran.events("rates")[-1]["refused"] > 0
     assert ran.figure("availability", "longest gap of all clients") > 9  # it looks each 10 s

@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.kafka_reader import acknowledged
 from tests.e2e.records import came_out, lost_as_named
+from tests.e2e.rocketmq_logs import passed
 from tests.e2e.tools import Run
 
 pytestmark = [pytest.mark.rocketmq, pytest.mark.timeout(600)]
@@ -25,7 +26,7 @@ def test_safe_settings_survive_a_killed_master(name: str, run: Run) -> None:
     """Three brokers, the master killed: PASS, another one is master meanwhile, and what was
     acknowledged came out, by the records as well."""
     ran = run("rocketmq/broker-down.yaml", *LOCAL, *client(name))
-    assert ran.code == 0, ran.output
+    passed(ran)
     (fault,) = ran.verdict["faults"]
     assert fault["proved"]
     (dead,) = fault["nodes"]
@@ -60,7 +61,7 @@ def test_unsafe_settings_lose_what_the_verdict_names(
 def test_safe_experiments_pass(run: Run, experiment: str) -> None:
     """PASS, and what was acknowledged came out."""
     ran = run(f"rocketmq/{experiment}.yaml", *LOCAL, "--keep")
-    assert ran.code == 0, ran.output
+    passed(ran)
     assert acknowledged(ran.directory) <= came_out(ran.directory)
 
 
@@ -71,5 +72,5 @@ def test_safe_experiments_pass(run: Run, experiment: str) -> None:
 def test_safe_experiments_pass_on_clusters_of_their_own(run: Run, experiment: str) -> None:
     """The same, of other clusters."""
     ran = run(f"rocketmq/{experiment}.yaml", *LOCAL)
-    assert ran.code == 0, ran.output
+    passed(ran)
     assert acknowledged(ran.directory) <= came_out(ran.directory)

@@ -45,7 +45,7 @@ class PowerLoss:
     needs_links: ClassVar[bool] = True
 
     target: Target
-    """Who loses power; several of them within milliseconds of each other."""
+    """Who loses power; several of them within the time that its effect tells."""
 
     def disk_problem(self, volume: Volume) -> str:  # noqa: ARG002
         """Both file systems can be shut down."""
