@@ -24,6 +24,7 @@ from chaos.spi import (
     Cluster,
     Effect,
     Fault,
+    HealsByBrokers,
     Injection,
     Json,
     Momentary,
@@ -148,7 +149,8 @@ class Guard:
 
     def _undone(self) -> None:
         # Later calls are tries while brokers have not shown yet that it is gone.
-        self._undone_ns = self._undone_ns or now_ns()
+        if not isinstance(self.fault, HealsByBrokers):
+            self._undone_ns = self._undone_ns or now_ns()
 
     def _move(self, stage: Stage, what: str, **fields: object) -> None:
         self.stage = stage

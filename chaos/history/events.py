@@ -12,8 +12,9 @@ Every event has `time_ns` and `kind`; the other fields depend on the kind:
                  aborted, weak, received
     load         what: started | ended; due: {producer number: messages due while load was offered}
     fault        id, fault, nodes, what: planned | attempt | injected | effect | unproved | heal |
-                 gone | failed | skipped; figures, why; undone_ns (gone): what had been done to the
-                 cluster was undone then, and it was measured to be gone since
+                 gone | failed | skipped; figures, why; undone_ns (gone): the first try that had
+                 undone all was over then, and it was measured to be gone since; null where brokers
+                 have a part in undoing it
     view         controller, alive, leaders, replicas, in_sync, dissenting (nodes that go on telling
                  older leaders), elected (by partition, where others tell it to clients): whenever
                  one of them changed; since_ns: the start of the last look that said otherwise

@@ -228,6 +228,9 @@ from chaos.spi.fault import (
     Fault as Fault,
 )
 from chaos.spi.fault import (
+    HealsByBrokers as HealsByBrokers,
+)
+from chaos.spi.fault import (
     Injection as Injection,
 )
 from chaos.spi.fault import (

@@ -191,3 +191,12 @@ class EndsAlone(Protocol):
 
     ends_alone: ClassVar[str]
     """When, and by what; half a sentence, for people."""
+
+
+@runtime_checkable
+class HealsByBrokers(Protocol):
+    """Ability of a Fault: its heal waits for brokers to do something. So the time that it takes is
+    their doing, too, and no excuse for a wait that is too long."""
+
+    heals_by_brokers: ClassVar[str]
+    """What they do; half a sentence, for people."""

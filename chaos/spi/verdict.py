@@ -72,7 +72,8 @@ class FaultSpan:
 
     It counts as on from `started_ns` (before the attempt) until `ended_ns` (healed, proved gone;
     None: it never was). `proved` is whether its effect was measured while it was on. It was to end
-    at `heal_ns`, and what was done to the cluster had been undone at `undone_ns`; None: not known.
+    at `heal_ns`, and what was done to the cluster had been undone at `undone_ns`; None: not known,
+    or brokers had a part in it (HealsByBrokers).
     """
 
     name: str

@@ -25,7 +25,7 @@ from chaos.spi import Cluster, Effect, Injection, Json, Momentary, NodeState, Pr
 from chaos.timing import Interrupted, now_ns, wait_until
 from chaos.undo import Entry, UndoLog
 from chaos_adapters.faults import broker_reassign, links, process
-from tests.rig import FakeMesh, FakeRig, Trouble, mesh
+from tests.rig import FakeMesh, FakeRig, Trouble, aimed, mesh
 from tests.walk import Recorded, Serial, Walk
 
 
@@ -221,6 +221,20 @@ def test_a_moment_is_proved_once_and_healed_until_nothing_is_left_of_it(
     assert moment.heals == 2
     assert told.events[-1]["undone_ns"] < moment.healed_ns[1], "the first try had undone it"
     assert told.events[-1]["figures"] == {"down": 1}
+
+
+@pytest.mark.parametrize("name", names("faults"))
+def test_brokers_are_not_excused_by_a_heal_that_waits_for_them(
+    name: str, tmp_path: Path, quick: None
+) -> None:
+    """A client that takes another's place is there when brokers let it in, and replicas move back
+    when they take the order."""
+    told = Told(tmp_path, aimed(load("faults", name), "fake-1", "fake-2"))
+    told.guard.inject(told.cluster, told.stop)
+    told.guard.heal(told.cluster, ())
+    assert told.whats[-1] == "gone", told.events[-1]
+    by_brokers = name in ("broker.reassign", "client.crash")
+    assert (told.events[-1]["undone_ns"] is None) is by_brokers
 
 
 def test_a_moment_that_leaves_something_is_not_healed(tmp_path: Path) -> None:

@@ -105,14 +105,18 @@ class Availability:
         if (missed := self._missed_before(figures)) is not None:
             return Finding(Verdict.UNKNOWN, missed, figures, tuple(rows))
         failed = [figure for figure in figures if figure.ok is False]
-        if failed == [figures[1]] and (late := self._late_heal(rows, facts)):
+        if failed == [figures[1]] and (late := self._late_heal(state, facts)):
             return Finding(Verdict.UNKNOWN, f"{told} But {late}", figures, tuple(rows))
         return Finding(Verdict.FAIL if failed else Verdict.PASS, told, figures, tuple(rows))
 
-    def _late_heal(self, rows: Iterable[Json], facts: Facts) -> str:
+    def _late_heal(self, state: State, facts: Facts) -> str:
         """Why gaps that were too long are not held against the brokers; empty: they are."""
         limit_s = self.max_gap or 0.0
-        too_long = [(r["from_ns"], r["until_ns"]) for r in rows if r["gap_s"] > limit_s]
+        too_long = (
+            pair
+            for _, spans in _gaps(state, facts)
+            for pair in gaps.pairs(gaps.longer(spans, limit_s))
+        )
         return interruptions.late_heal(too_long, limit_s, facts)
 
     def _blocked(self, facts: Facts) -> Iterator[Figure]:
@@ -177,7 +181,8 @@ def _while_loaded(tracks: Iterable[Track], facts: Facts) -> Spans:
     return np.clip(spans, facts.load_started_ns, facts.load_ended_ns)
 
 
-def _rows(state: State, facts: Facts, before_ns: int) -> Iterator[Json]:
+def _gaps(state: State, facts: Facts) -> Iterator[tuple[str, Spans]]:
+    """Of each client and each partition."""
     silent = {f"producer-{number}" for number, due in facts.due.items() if due}
     tracks = {name: list(some) for name, some in gaps.by_client(state.acks).items()}
     for number, some in gaps.by_partition(state.acks).items():
@@ -187,6 +192,11 @@ def _rows(state: State, facts: Facts, before_ns: int) -> Iterator[Json]:
         if who in facts.lives:
             from_ns, until_ns = facts.lives[who]
             spans = np.clip(spans, from_ns, max(from_ns, until_ns))
+        yield who, spans
+
+
+def _rows(state: State, facts: Facts, before_ns: int) -> Iterator[Json]:
+    for who, spans in _gaps(state, facts):
         start, end = gaps.longest(spans)
         usual = gaps.inside(spans, facts.load_started_ns, before_ns)
         yield {

@@ -96,7 +96,8 @@ class Failover:
         found = interruptions.find(state.served, facts, before_ns)
         staged = stages.find(facts, found)
         figures = (*self._figures(state, facts, found, before_ns), *self._staged(facts, staged))
-        verdict, why = self._judge(figures, found, facts)
+        late = self._late_heal(figures, state, facts, before_ns)
+        verdict, why = self._judge(figures, found, late)
         if verdict is Verdict.PASS and (unknown := self._not_known(facts, staged)):
             verdict, why = Verdict.UNKNOWN, f"{why} {unknown}"
         details = tuple(map(asdict, found))
@@ -146,7 +147,7 @@ class Failover:
         return ""
 
     def _judge(
-        self, figures: Sequence[Figure], found: Sequence[Interruption], facts: Facts
+        self, figures: Sequence[Figure], found: Sequence[Interruption], late: str
     ) -> tuple[Verdict, str]:
         acked, delivered, _, usual, *_ = (figure.value or 0.0 for figure in figures)
         if self.max is not None and usual > self.max:
@@ -157,7 +158,6 @@ class Failover:
             f" and {delivered:.3f} s for a delivery."
         )
         if any(figure.ok is False for figure in figures):
-            late = self._late_heal(figures, found, facts)
             return (Verdict.UNKNOWN, f"{told} But {late}") if late else (Verdict.FAIL, told)
         if self.max is not None and interruptions.noticeable_s(usual) > self.max:
             why = f"{told} But a client waited {usual:.3f} s even before the first fault: with so"
@@ -170,16 +170,13 @@ class Failover:
         return Verdict.PASS, told if found else "No client noticed the faults."
 
     def _late_heal(
-        self, figures: Sequence[Figure], found: Sequence[Interruption], facts: Facts
+        self, figures: Sequence[Figure], state: State, facts: Facts, before_ns: int
     ) -> str:
-        """Why what was too long is not held against the brokers; empty: it is."""
-        if self.max is None or any(figure.ok is False for figure in figures[2:]):
+        """Why what was too long is not held against the brokers; empty: it is, or nothing was."""
+        failed = [figure for figure in figures if figure.ok is False]
+        if self.max is None or not failed or not set(failed) <= set(figures[:2]):
             return ""
-        too_long = [
-            (gap.last_before_ns, gap.first_after_ns or facts.load_ended_ns)
-            for gap in found
-            if gap.gap_s > self.max and (gap.client == ALL) is (gap.what == DELIVERED)
-        ]
+        too_long = interruptions.too_long(state.served, facts, before_ns, self.max)
         return interruptions.late_heal(too_long, self.max, facts)
 
 

@@ -113,6 +113,16 @@ def inside(spans: Spans, from_ns: int, until_ns: int) -> Spans:
     return spans[(spans[:, 0] >= from_ns) & (spans[:, 1] <= until_ns)]
 
 
+def longer(spans: Spans, limit_s: float) -> Spans:
+    """The spans that are longer than so many seconds."""
+    return spans[(spans[:, 1] - spans[:, 0]) / 1e9 > limit_s]
+
+
+def pairs(spans: Spans) -> Iterator[tuple[int, int]]:
+    """Start and end of each."""
+    yield from spans.tolist()
+
+
 def longest(spans: Spans) -> tuple[int, int]:
     """Start and end of the longest span, the first of several; (0, 0) without one."""
     if not len(spans):

@@ -41,8 +41,19 @@ class Interruption:
 
 
 def find(served: Served, facts: Facts, before_ns: int) -> list[Interruption]:
-    """All interruptions, the longest first. `before_ns` is the start of the first fault."""
+    """The longest interruption of each client and partition by each fault, the longest of all
+    first. `before_ns` is the start of the first fault."""
     return sorted(_interruptions(served, facts, before_ns), key=lambda found: -found.gap_s)
+
+
+def too_long(
+    served: Served, facts: Facts, before_ns: int, limit_s: float
+) -> Iterator[tuple[int, int]]:
+    """All interruptions of clients above a limit, also those that are not the longest of any fault,
+    as (from, until) in ns. Deliveries count of all clients together."""
+    for _, what, client, _, spans, _ in _noticed(served, facts, before_ns):
+        if (client == ALL) is (what == DELIVERED):
+            yield from gaps.pairs(gaps.longer(spans, limit_s))
 
 
 def noticeable_s(usual_s: float) -> float:
@@ -56,9 +67,9 @@ def usual_ns(spans: Spans, facts: Facts, before_ns: int) -> int:
 
 
 def late_heal(too_long: Iterable[tuple[int, int]], limit_s: float, facts: Facts) -> str:
-    """What to say when all of these times (from, until; in ns) would be within a limit but for
-    faults that were to be over and were still being undone, which is the doing of whoever undoes
-    them, not of the brokers. Empty: at least one is too long all the same."""
+    """What to say when all of these times (from, until; in ns), which are above a limit, would be
+    within it but for faults that were to be over and were still being undone, which is the doing of
+    whoever undoes them, not of the brokers. Empty: at least one is too long all the same."""
     late = []
     for from_ns, until_ns in too_long:
         late.append(_undoing_ns(from_ns, until_ns, facts) / 1e9)
@@ -100,16 +111,25 @@ def _series(served: Served, facts: Facts) -> Iterator[tuple[str, str, int, Spans
 
 
 def _interruptions(served: Served, facts: Facts, before_ns: int) -> Iterator[Interruption]:
-    until_ns = facts.load_ended_ns
+    for fault, what, client, partition, spans, usually_s in _noticed(served, facts, before_ns):
+        start, end = gaps.longest(spans)
+        yield Interruption(
+            fault.name, what, client, partition, start,
+            None if end == facts.load_ended_ns else end, (end - start) / 1e9, usually_s,
+        )  # fmt: skip
+
+
+def _noticed(
+    served: Served, facts: Facts, before_ns: int
+) -> Iterator[tuple[FaultSpan, str, str, int, Spans, float]]:
+    """By fault, what, client and partition: the gaps that stand out, if there are any, and how long
+    one is usually."""
     for what, client, partition, spans in _series(served, facts):
-        usually_ns = usual_ns(spans, facts, before_ns)
+        usually_s = usual_ns(spans, facts, before_ns) / 1e9
+        standing_out = gaps.longer(spans, noticeable_s(usually_s))
         for fault in facts.faults:
-            start, end = gaps.longest(_during(spans, fault, facts))
-            if (end - start) / 1e9 > noticeable_s(usually_ns / 1e9):
-                yield Interruption(
-                    fault.name, what, client, partition, start,
-                    None if end == until_ns else end, (end - start) / 1e9, usually_ns / 1e9,
-                )  # fmt: skip
+            if len(hit := _during(standing_out, fault, facts)):
+                yield fault, what, client, partition, hit, usually_s
 
 
 def _during(spans: Spans, fault: FaultSpan, facts: Facts) -> Spans:

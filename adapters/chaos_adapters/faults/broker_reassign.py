@@ -42,6 +42,7 @@ class Reassign:
 
     claims: ClassVar[str] = "replicas"
     needs_links: ClassVar[bool] = False
+    heals_by_brokers: ClassVar[str] = "they take the order to move replicas back"
 
     away_from: Annotated[Target, Field(alias="from")]
     """Who gives up all replicas of the stream."""

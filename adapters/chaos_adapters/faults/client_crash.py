@@ -23,6 +23,7 @@ class ClientCrash:
     claims: ClassVar[str] = "client"
     needs_links: ClassVar[bool] = False
     ends_alone: ClassVar[str] = "at once: all workers of the load end with the tool"
+    heals_by_brokers: ClassVar[str] = "they let the new one connect"
 
     target: ClientTarget
     """Who dies."""

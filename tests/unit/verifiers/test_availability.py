@@ -74,6 +74,19 @@ def test_a_gap_that_a_late_heal_made_too_long_is_unknown() -> None:
     assert answer(Availability(max_gap=0.4, min_share=0.9), history).verdict is Verdict.FAIL
 
 
+def test_a_late_heal_does_not_hide_another_gap() -> None:
+    """One that is shorter than what the late heal excuses, and too long all the same, is of the
+    same client."""
+    history = right(400)
+    history.sends = [
+        s for s in history.sends if not (50 < s.sequence < 120 or 200 < s.sequence < 300)
+    ]
+    history.faults = [Fault("f1", 0.4, 3.1, heal_s=2.2, undone_s=2.9)]
+    history.due = {0: 400}
+    assert answer(Availability(max_gap=0.8), history).verdict is Verdict.UNKNOWN
+    assert answer(Availability(max_gap=0.5), history).verdict is Verdict.FAIL
+
+
 def test_longest_gap_of_a_partition() -> None:
     """A partition without service counts, though every client was served by others."""
     history = right(200, partitions=2)

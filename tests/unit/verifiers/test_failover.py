@@ -181,3 +181,16 @@ def test_a_heal_that_took_its_time_is_not_held_against_the_broker(
     assert ("1.400 s of that passed while" in finding.why) is (verdict is Verdict.UNKNOWN)
     history.faults.append(Fault("f2", 5.5, 7.6, **times))  # its time does not count twice
     assert answer(Failover(max=limit_s), history).verdict is verdict
+
+
+@pytest.mark.parametrize(("end_s", "verdict"), [(5.5, Verdict.UNKNOWN), (7.0, Verdict.FAIL)])
+def test_a_late_heal_does_not_hide_another_interruption(end_s: float, verdict: Verdict) -> None:
+    """One that is shorter than what the late heal excuses, and too long all the same, is of the
+    same client, partition and fault."""
+    history = outage(5.0, end_s)
+    for each in (*history.sends, *history.deliveries):
+        name = "done_s" if isinstance(each, Send) else "received_s"
+        if 7.5 < getattr(each, name) < 9.7:
+            setattr(each, name, 9.7)
+    history.faults = [Fault("f1", 4.9, 9.8, heal_s=8.0, undone_s=9.6)]
+    assert answer(Failover(max=1.0), history).verdict is verdict
