@@ -202,14 +202,14 @@ def heal_entry(
 
 def tries(within_s: float | None = None) -> Iterator[None]:
     """The moments at which to try a heal, ever further apart, until so many seconds are over, else
-    HEAL_WITHIN_S."""
+    HEAL_WITHIN_S. They count from the end of the first try: on a busy machine that takes a minute
+    where disks are mended and nodes started, which then have their time to come up."""
+    yield
     deadline, pause_s = time.monotonic() + (within_s or HEAL_WITHIN_S), 0.05
-    while True:
-        yield
-        if time.monotonic() > deadline:
-            return
+    while time.monotonic() < deadline:
         threading.Event().wait(pause_s)
         pause_s = min(2 * pause_s, 2.0)
+        yield
 
 
 def try_heal(
