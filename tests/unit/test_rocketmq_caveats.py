@@ -45,10 +45,10 @@ def test_a_flush_of_the_master_alone_is_enough_where_nobody_else_is_elected(
 def told(
     broker: Rocketmq, producer: Settings, consumer: Settings, topic: Settings | None = None
 ) -> set[tuple[str, str]]:
-    """Question and setting of each caveat."""
+    """Question and setting of each caveat but the bug of this version, which all clusters have."""
     found = broker.caveats(Topic(settings=topic or {}), producer, consumer)
     assert len({(each.question, each.setting) for each in found}) == len(found)
-    return {(each.question, each.setting) for each in found}
+    return {(each.question, each.setting) for each in found if each.question != "failover"}
 
 
 LATE = ("ordering", "sendMsgTimeout=3000")
@@ -155,6 +155,24 @@ def test_what_our_own_clients_do_not_promise(
     assert told(Rocketmq(settings=SAFE), producer, consumer) == wanted
 
 
+@pytest.mark.parametrize(("broker", "wanted"), [
+    (Rocketmq(settings=SAFE), True),
+    (Rocketmq(settings=SAFE, version="5.3.2"), True),
+    (Rocketmq(settings=SAFE, version="5.3.1"), False),
+    (Rocketmq(settings=SAFE, version="5.3.4"), False),
+    (Rocketmq(settings=SAFE, replicas=1), False),
+    (Rocketmq(replication="SYNC_MASTER", settings={"inSyncReplicas": 2}), False),
+    (Rocketmq(settings={**SAFE, "enableBuildConsumeQueueConcurrently": True}), False),
+])  # fmt: skip
+def test_a_slave_that_waits_before_it_cuts_back_its_log(broker: Rocketmq, wanted: bool) -> None:
+    """A failover that takes too long may be due to it, in these versions, unless queues are built
+    by the other loop."""
+    found = [
+        each.setting for each in broker.caveats(Topic(), {}, {}) if each.question == "failover"
+    ]
+    assert found == ["enableBuildConsumeQueueConcurrently=false"] * wanted
+
+
 def test_messages_of_transactions_may_be_stored_twice() -> None:
     """Where there are some, whatever else is set; that they are marked does not reach producers,
     and no experiment can mark them."""
@@ -181,7 +199,7 @@ def test_what_the_native_client_does_not_promise(
     )
     assert [each.setting for each in found if each.question == "duplication"] == ["client=native"]
     assert sorted(each.setting for each in found if each.question == "ordering") == orders
-    assert len(found) == 1 + len(orders)
+    assert len([each for each in found if each.question != "failover"]) == 1 + len(orders)
 
 
 @pytest.mark.parametrize(("producer", "consumer", "path"), [

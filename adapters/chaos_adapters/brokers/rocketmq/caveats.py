@@ -22,6 +22,8 @@ _MASTER_ALONE = (
     "the master alone has what is acknowledged on its disk: a loss of power of all copies, after "
     "which another one is elected, loses it"
 )
+_LOOPS = ("5.3.2", "5.3.3")
+"""Whose ReputMessageService does not heed that it is to stop."""
 _KEPT_H = 72
 """RocketMQ's default of `fileReservedTime`."""
 _IN_MEMORY = "what is acknowledged is in memory first: a loss of power of all copies loses it"
@@ -35,6 +37,7 @@ def caveats(broker: Rocketmq, stream: Topic) -> Sequence[Caveat]:
         *(Caveat("loss", setting, why) for setting, why in (*_deleting(broker), *both)),
         *_divergence(broker),
         *(Caveat("divergence", setting, why) for setting, why in both),
+        *_failover(broker),
     ]
 
 
@@ -132,6 +135,18 @@ def _unsure(broker: Rocketmq, stream: Topic) -> Iterator[tuple[str, str]]:
     if _true(broker.settings, "transientStorePoolEnable"):
         why = "what is acknowledged is in the process's own memory first, which a kill loses"
         yield "transientStorePoolEnable=true", why
+
+
+def _failover(broker: Rocketmq) -> Iterator[Caveat]:
+    """See docs/rocketmq.md: the two wait for each other, until the wait for a thread is over."""
+    waits = broker.version in _LOOPS and broker.replication == "controller" and broker.replicas > 1
+    setting = "enableBuildConsumeQueueConcurrently"
+    if waits and not _true(broker.settings, setting):
+        why = (
+            f"a slave of {' and '.join(_LOOPS)} that has to cut back its log may wait 90 s before "
+            "it is in sync again, a bug of the broker's"
+        )
+        yield Caveat("failover", f"{setting}=false", why)
 
 
 def _divergence(broker: Rocketmq) -> Iterator[Caveat]:
