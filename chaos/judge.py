@@ -232,10 +232,11 @@ def _answer(
 ) -> Answer:
     unsafe: tuple[CaveatRow, ...] = ()
     label = None
-    if finding.verdict is Verdict.FAIL and name in _LABELLED:
+    if finding.verdict is Verdict.FAIL:
         fitting = [caveat for caveat in caveats if caveat.question == name]
         unsafe = tuple(CaveatRow(setting=c.setting, why=c.why) for c in fitting)
-        label = Label.UNSAFE_SETTING if unsafe else Label.BROKEN_PROMISE
+        promised = Label.BROKEN_PROMISE if name in _LABELLED else None
+        label = Label.UNSAFE_SETTING if unsafe else promised
     return Answer(
         name=name,
         question=verifier.question,

@@ -138,13 +138,18 @@ def test_labels(tmp_path: Path) -> None:
     assert answered(document, "duplication").label is None
 
 
-def test_liveness_has_no_label(tmp_path: Path) -> None:
-    """No setting promises how long a failover takes."""
+def test_liveness_has_a_label_only_where_settings_are_in_its_way(tmp_path: Path) -> None:
+    """No setting promises how long a failover takes; some make it longer."""
     history = good()
     history.due = {0: 200}
-    document = judge(history.write(tmp_path), {"availability": Availability(min_share=0.9)}, [])
+    verifiers = {"availability": Availability(min_share=0.9)}
+    document = judge(history.write(tmp_path), verifiers, [])
     assert document.verdict is Verdict.FAIL
     assert answered(document, "availability").label is None
+    slow = Caveat("availability", "x", "y")
+    assert answered(judge(tmp_path, verifiers, [slow]), "availability").label == "unsafe setting"
+    passed = {"availability": Availability(min_share=0.1)}
+    assert answered(judge(tmp_path, passed, [slow]), "availability").label is None
 
 
 @pytest.mark.parametrize(
