@@ -9,10 +9,11 @@ from pathlib import Path
 _LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) [A-Z]+ \[[^]]*\] (.*)")
 
 
-def lines(run_directory: Path, pattern: str) -> list[tuple[int, str]]:
-    """Time in ms and text of all lines of all brokers that match, in the order of their times."""
+def lines(run_directory: Path, pattern: str, broker: str = "kafka") -> list[tuple[int, str]]:
+    """Time in ms and text of all lines of all brokers that match, in the order of their times.
+    Others that log as Java programs do are read as well."""
     found = []
-    for path in (run_directory / "logs").glob("kafka-*.log"):
+    for path in (run_directory / "logs").glob(f"{broker}-*.log"):
         for line in path.read_text(errors="replace").splitlines():
             match = _LINE.match(line)
             if match and re.search(pattern, match[2]):

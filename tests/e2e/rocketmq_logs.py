@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-
+from tests.e2e.kafka_logs import lines
 from tests.e2e.tools import Ran
 
-_WAITED = re.compile(r"(\S+) .*join thread\[ReputMessageService\], elapsed time: 9\d{4}ms")
+_WAITED = r"join thread\[ReputMessageService\], elapsed time: 9\d{4}ms"
 
 
 def passed(ran: Ran) -> None:
@@ -22,10 +20,5 @@ def passed(ran: Ran) -> None:
 def _waited_for_the_loop(ran: Ran) -> bool:
     """In this run: the log of a kept cluster tells of earlier ones, too."""
     first, *_ = ran.events("phase")
-    started = datetime.fromtimestamp(first["time_ns"] / 1e9, UTC)
-    return any(
-        datetime.fromisoformat(told[1]) > started
-        for path in (ran.directory / "logs").glob("rocketmq-*.log")
-        for told in map(_WAITED.match, path.read_text().splitlines())
-        if told
-    )
+    waited = lines(ran.directory, _WAITED, "rocketmq")
+    return any(at_ms > first["time_ns"] / 1e6 for at_ms, _ in waited)
